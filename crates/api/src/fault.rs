@@ -1,0 +1,109 @@
+//! Refusals: etcd's texts and codes, to the letter, since its Go client maps errors by their text.
+
+use std::fmt;
+
+/// The codes of gRPC that faults use, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The caller went away.
+    Canceled = 1,
+    /// No closer code.
+    Unknown = 2,
+    /// The request is wrong whatever the state.
+    InvalidArgument = 3,
+    /// The caller's time ran out.
+    DeadlineExceeded = 4,
+    /// No such thing.
+    NotFound = 5,
+    /// A limit was reached.
+    ResourceExhausted = 8,
+    /// The state does not allow it.
+    FailedPrecondition = 9,
+    /// A revision out of what is kept.
+    OutOfRange = 11,
+    /// This member does not offer it.
+    Unimplemented = 12,
+    /// The member is at fault.
+    Internal = 13,
+    /// Not now; again later.
+    Unavailable = 14,
+    /// Data is damaged.
+    DataLoss = 15,
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $name:ident = $code:ident, $text:literal;)*) => {
+        /// Everything a member can refuse with.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($(#[$doc])* $name,)*
+            /// Something of this member failed; the text says what, for the log and for the caller.
+            Broken(String),
+        }
+
+        impl Fault {
+            /// The code on the wire.
+            pub fn code(&self) -> Code {
+                match self {
+                    $(Self::$name => Code::$code,)*
+                    Self::Broken(_) => Code::Unknown,
+                }
+            }
+
+            /// The text on the wire.
+            pub fn text(&self) -> &str {
+                match self {
+                    $(Self::$name => $text,)*
+                    Self::Broken(text) => text,
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    /// A request named the empty key.
+    EmptyKey = InvalidArgument, "etcdserver: key is not provided";
+    /// A put wanted to keep what a missing key holds; or an operation of a transaction says nothing.
+    KeyNotFound = InvalidArgument, "etcdserver: key not found";
+    /// A put brought a value and asked to ignore it.
+    ValueProvided = InvalidArgument, "etcdserver: value is provided";
+    /// A put brought a lease and asked to ignore it.
+    LeaseProvided = InvalidArgument, "etcdserver: lease is provided";
+    /// More compares or operations than allowed.
+    TooManyOps = InvalidArgument, "etcdserver: too many operations in txn request";
+    /// One branch writes a key twice.
+    DuplicateKey = InvalidArgument, "etcdserver: duplicate key given in txn request";
+    /// A sort order or target that does not exist.
+    InvalidSortOption = InvalidArgument, "etcdserver: invalid sort option";
+    /// The encoded request is over the limit.
+    RequestTooLarge = InvalidArgument, "etcdserver: request is too large";
+    /// The revision was forgotten.
+    Compacted = OutOfRange, "etcdserver: mvcc: required revision has been compacted";
+    /// The revision is not yet.
+    FutureRevision = OutOfRange, "etcdserver: mvcc: required revision is a future revision";
+    /// No room.
+    NoSpace = ResourceExhausted, "etcdserver: mvcc: database space exceeded";
+    /// A put named a lease that is not there.
+    LeaseNotFound = NotFound, "etcdserver: requested lease not found";
+    /// Nobody leads.
+    NoLeader = Unavailable, "etcdserver: no leader";
+    /// The leader changed while the request was under way; a read may be tried again.
+    LeaderChanged = Unavailable, "etcdserver: leader changed";
+    /// This member is shutting down.
+    Stopped = Unavailable, "etcdserver: server stopped";
+    /// It may have happened, or may yet.
+    TimedOut = Unavailable, "etcdserver: request timed out";
+    /// The member is behind by more than its limit; again later.
+    TooManyRequests = Unknown, "etcdserver: too many requests";
+    /// Members differ; nothing is served.
+    Corrupt = DataLoss, "etcdserver: corrupt cluster";
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,165 @@
+//! The door frame: what a member offers to whoever speaks to clients, and the closed set of its refusals.
+//!
+//! The gateway sees this crate and nothing behind it, so it runs in tests against a fake member.
+
+mod fault;
+
+pub use fault::{Code, Fault};
+
+use async_trait::async_trait;
+use types::v2;
+use types::{
+    ClusterId, DeleteRange, DeleteReply, Index, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery, RangeReply,
+    Revision, Term, Txn, TxnReply,
+};
+
+/// What every v3 answer carries: who answered, and when in the life of the keyspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The member that answered.
+    pub member: MemberId,
+    /// The keyspace's revision when it answered.
+    pub revision: Revision,
+    /// The raft term when it answered.
+    pub term: Term,
+}
+
+/// An answer with its header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply<T> {
+    /// Who and when.
+    pub header: Header,
+    /// What.
+    pub body: T,
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// It sees every write that was acknowledged before it began.
+    #[default]
+    Linearizable,
+    /// It sees what this member has applied; it is answered without a leader too.
+    Serializable,
+}
+
+/// A compaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compact {
+    /// History before this revision may be forgotten. Zero or less is "already compacted", as in etcd.
+    pub revision: i64,
+    /// Answer only when it is also gone from disk.
+    pub physical: bool,
+}
+
+/// The hash of the history up to a revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KvHash {
+    /// CRC-32C of all versions that a compaction at `compacted` keeps, up to `revision`.
+    pub hash: u32,
+    /// The revision up to which history was forgotten; 0 before the first compaction.
+    pub compacted: Revision,
+    /// The revision that was hashed.
+    pub revision: Revision,
+}
+
+/// What a member says of its own condition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Bytes on disk.
+    pub db_bytes: u64,
+    /// Bytes on disk that hold live data, estimated.
+    pub db_bytes_in_use: u64,
+    /// The leader it knows; zero for none.
+    pub leader: MemberId,
+    /// The last index known to be committed.
+    pub raft_index: Index,
+    /// The term.
+    pub raft_term: Term,
+    /// The last index applied.
+    pub raft_applied_index: Index,
+    /// What is wrong, one sentence each, in etcd's words.
+    pub errors: Vec<String>,
+    /// Whether this member is a learner.
+    pub learner: bool,
+    /// Bytes that the database may grow to; 0 when there is no quota.
+    pub db_bytes_quota: u64,
+}
+
+/// An answer of the v2 keyspace, with what its headers need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct V2Reply {
+    /// The answer or the refusal.
+    pub result: Result<v2::Event, v2::Refusal>,
+    /// `X-Raft-Index`: the last index committed.
+    pub raft_index: Index,
+    /// `X-Raft-Term`.
+    pub raft_term: Term,
+}
+
+/// How long a v2 write lets its node live, as the client said it. The member's clock makes it absolute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum V2Ttl {
+    /// For ever.
+    #[default]
+    Never,
+    /// This many seconds from now.
+    Seconds(u64),
+}
+
+/// A member as the gateway knows it. All methods may be called from any task; none blocks the thread.
+///
+/// Every method may fail with a [`Fault`], whose text and code are etcd's own.
+#[async_trait]
+pub trait Member: Send + Sync + 'static {
+    /// Cluster, member, revision and term as of now.
+    fn header(&self) -> Header;
+
+    /// What one request may cost; the gateway checks transactions against it while it parses them.
+    fn limits(&self) -> Limits;
+
+    /// Whether v2 is served.
+    fn v2_enabled(&self) -> bool;
+
+    /// Reads a range.
+    async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault>;
+
+    /// Writes a key.
+    async fn put(&self, put: Put) -> Result<Reply<PutReply>, Fault>;
+
+    /// Removes a range.
+    async fn delete_range(&self, delete: DeleteRange) -> Result<Reply<DeleteReply>, Fault>;
+
+    /// Runs a transaction. `serializable_reads`: every range in it asked for no more than a serializable read.
+    async fn txn(&self, txn: Txn, serializable_reads: bool) -> Result<Reply<TxnReply>, Fault>;
+
+    /// Forgets history.
+    async fn compact(&self, compact: Compact) -> Result<Reply<()>, Fault>;
+
+    /// The hash of everything this member holds.
+    async fn hash(&self) -> Result<Reply<u32>, Fault>;
+
+    /// The hash of the history up to a revision; `None` is the current one. A negative one is the future to etcd.
+    async fn hash_kv(&self, revision: Option<Revision>) -> Result<Reply<KvHash>, Fault>;
+
+    /// The member's condition, without asking anybody.
+    async fn status(&self) -> Result<Reply<Status>, Fault>;
+
+    /// Who is in the cluster.
+    async fn members(&self, consistency: Consistency) -> Result<Reply<Vec<MemberRecord>>, Fault>;
+
+    /// Reads the v2 keyspace; `Linearizable` is v2's `quorum=true`.
+    async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault>;
+
+    /// Writes the v2 keyspace. The expiry inside `write` is replaced by `ttl` on the member's clock.
+    async fn v2_write(&self, write: v2::Write, ttl: V2Ttl) -> Result<V2Reply, Fault>;
+
+    /// Whether this member serves: a linearizable read decides, or with `Serializable` its own state.
+    /// The error is the sentence that etcd's `/health` gives as its reason.
+    async fn health(&self, consistency: Consistency) -> Result<(), String>;
+
+    /// The metrics in Prometheus' text form.
+    fn metrics(&self) -> String;
+}

@@ -1,0 +1,76 @@
+//! The promises that the rest of the house builds on.
+
+use super::*;
+
+fn open(options: &Options, path: &Path) -> Store {
+    Store::open(path, options).expect("open")
+}
+
+#[test]
+fn unflushed_batches_are_lost_whole_and_flushed_ones_stay() {
+    let folder = tempfile::tempdir().expect("folder");
+    let options = Options::default();
+    let store = open(&options, folder.path());
+    let mut batch = store.batch();
+    batch.put(Family::Keys, b"a", b"1");
+    batch.put(Family::Meta, b"applied", b"1");
+    store.write(batch).expect("write");
+    store.flush().expect("flush");
+    let mut batch = store.batch();
+    batch.put(Family::Keys, b"a", b"2");
+    batch.put(Family::Meta, b"applied", b"2");
+    store.write(batch).expect("write");
+    assert_eq!(store.get_flushed(Family::Meta, b"applied").expect("get").as_deref(), Some(&b"1"[..]));
+    assert_eq!(store.get(Family::Meta, b"applied").expect("get").as_deref(), Some(&b"2"[..]));
+
+    // A copy of the files is what a crash would leave. Dropping the store would do if RocksDB did not flush.
+    let crashed = tempfile::tempdir().expect("folder");
+    for entry in std::fs::read_dir(folder.path()).expect("list") {
+        let entry = entry.expect("entry");
+        std::fs::copy(entry.path(), crashed.path().join(entry.file_name())).expect("copy");
+    }
+    let store = open(&options, crashed.path());
+    assert_eq!(store.get(Family::Keys, b"a").expect("get").as_deref(), Some(&b"1"[..]));
+    assert_eq!(store.get(Family::Meta, b"applied").expect("get").as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn cursors_keep_to_their_span_and_moment() {
+    let folder = tempfile::tempdir().expect("folder");
+    let store = open(&Options::default(), folder.path());
+    let mut batch = store.batch();
+    for key in [b"a", b"b", b"c", b"d"] {
+        batch.put(Family::Revisions, key, key);
+    }
+    store.write(batch).expect("write");
+    let span = Span { lower: Some(b"b".to_vec()), upper: Some(b"d".to_vec()) };
+    let mut cursor = store.scan(Family::Revisions, &span, Direction::Forward);
+    let mut batch = store.batch();
+    batch.put(Family::Revisions, b"bb", b"late");
+    store.write(batch).expect("write");
+    let mut seen = Vec::new();
+    while let Some(key) = cursor.key() {
+        seen.push(key.to_vec());
+        cursor.step();
+    }
+    cursor.finish().expect("no error");
+    assert_eq!(seen, [b"b".to_vec(), b"c".to_vec()]);
+    let mut backward = store.scan(Family::Revisions, &span, Direction::Backward);
+    assert_eq!(backward.key(), Some(&b"c"[..]));
+    backward.seek(b"bb");
+    assert_eq!(backward.key(), Some(&b"bb"[..]));
+}
+
+#[test]
+fn files_in_memory_survive_a_restart_of_the_store() {
+    let options = Options::in_memory();
+    let path = Path::new("/restart");
+    let store = open(&options, path);
+    let mut batch = store.batch();
+    batch.put(Family::V2, b"k", b"v");
+    store.write(batch).expect("write");
+    store.flush().expect("flush");
+    store.close();
+    let store = open(&options, path);
+    assert_eq!(store.get(Family::V2, b"k").expect("get").as_deref(), Some(&b"v"[..]));
+}
