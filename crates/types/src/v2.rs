@@ -48,8 +48,11 @@ impl Path {
     }
 }
 
-/// What a write says about the time to live. `Keep` exists for `refresh` and friends of later; etcd's plain
-/// writes replace it.
+/// Levels below the root that a path may name when a node is made. It bounds every walk over a tree, an answer
+/// and its JSON too. etcd has no such limit; deeper paths are refused with [`code::INVALID_FIELD`].
+pub const PATH_DEPTH_MAX: usize = 256;
+
+/// What a write says about the time to live. Every write replaces what was said before, `refresh` too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Expiry {
     /// The node stays until somebody removes it.
@@ -59,7 +62,40 @@ pub enum Expiry {
     At(Timestamp),
 }
 
-/// What a conditional write compares with. At least one is `Some`.
+impl Expiry {
+    /// `ttl_s` seconds from `now`, in etcd's arithmetic: 64 bits that wrap around. A span of more than some
+    /// 238 years so ends up in the far past, which [`Expiry::or_never`] takes for "never".
+    pub fn after(now: Timestamp, ttl_s: u64) -> Self {
+        let span_ns = (ttl_s as i64).wrapping_mul(1_000_000_000);
+        match now.0.wrapping_add(span_ns) {
+            // Zero is how etcd's log entry says that there is no expiration.
+            0 => Self::Never,
+            at => Self::At(Timestamp(at)),
+        }
+    }
+
+    /// What making or setting a node does with it: a time before the year 2000 is no time. Updates take
+    /// it as it is, and the node goes at the next expiry.
+    #[must_use]
+    pub fn or_never(self) -> Self {
+        const YEAR_2000: Timestamp = Timestamp(946_684_800_000_000_000);
+        match self {
+            Self::At(at) if at < YEAR_2000 => Self::Never,
+            expiry => expiry,
+        }
+    }
+
+    /// The time, if there is one.
+    pub fn time(self) -> Option<Timestamp> {
+        match self {
+            Self::Never => None,
+            Self::At(at) => Some(at),
+        }
+    }
+}
+
+/// What a conditional write compares with. At least one is `Some`: the door turns an absent value and the
+/// index 0, which compare with nothing, into `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// The value now.
@@ -89,7 +125,7 @@ pub struct Get {
 /// A write, as it enters the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Create or replace.
+    /// Create or replace. With `refresh` the node must be there.
     Set {
         /// Which node.
         path: Path,
@@ -99,6 +135,8 @@ pub enum Write {
         dir: bool,
         /// When it goes.
         expiry: Expiry,
+        /// Keep the value, tell no watcher.
+        refresh: bool,
     },
     /// Make a node that must not be there; with `in_order`, a child of `path` named by the next index.
     Create {
@@ -229,6 +267,29 @@ pub struct Event {
     pub prev_node: Option<Node>,
     /// The index of the v2 keyspace after the operation (`X-Etcd-Index`).
     pub index: u64,
+    /// No watcher is told; the event still takes its index and its place in the history.
+    pub refresh: bool,
+}
+
+/// etcd's v2 error codes, as far as a keyspace or its door gives them.
+pub mod code {
+    /// No such node.
+    pub const KEY_NOT_FOUND: u16 = 100;
+    /// A condition does not hold.
+    pub const COMPARE_FAILED: u16 = 101;
+    /// A directory where a file is needed.
+    pub const NOT_A_FILE: u16 = 102;
+    /// A file where a directory is needed.
+    pub const NOT_A_DIRECTORY: u16 = 104;
+    /// A node that must not be there is there.
+    pub const KEY_EXISTS: u16 = 105;
+    /// The root cannot be changed.
+    pub const ROOT_IS_READ_ONLY: u16 = 107;
+    /// A directory that is to go has content.
+    pub const DIRECTORY_NOT_EMPTY: u16 = 108;
+    /// A field says nothing that can be understood; here also: the path is deeper than
+    /// [`PATH_DEPTH_MAX`](super::PATH_DEPTH_MAX).
+    pub const INVALID_FIELD: u16 = 209;
 }
 
 /// A refusal in v2's own form. `message` and HTTP status follow from the code; the gateway knows them.
