@@ -1,0 +1,36 @@
+//! Compiles our .proto text to Rust: messages and services by `tonic-prost-build`, and the descriptors
+//! from which the JSON form is derived. It needs no `protoc`.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use prost::Message;
+
+/// The files of the interface; what they import lies beside them.
+const FILES: &[&str] = &[
+    "mvccpb.proto",
+    "authpb.proto",
+    "header.proto",
+    "kv.proto",
+    "watch.proto",
+    "lease.proto",
+    "cluster.proto",
+    "maintenance.proto",
+    "auth.proto",
+    "v3lockpb.proto",
+    "v3electionpb.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    #[allow(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+    {
+        println!("cargo::rerun-if-changed=proto");
+    }
+    let descriptors = protox::compile(FILES, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    // Bytes fields are shared with the buffer that came from the socket, not copied out of it.
+    tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
+    Ok(())
+}
