@@ -1,1 +1,55 @@
-//! command
+//! What may enter the log, its stable encoding, and what comes out when it is applied.
+//!
+//! A log entry carries a run of commands, one after the other, each with its length before it. So runs can be
+//! joined by joining their bytes, and consensus need not know what it carries.
+//!
+//! INVARIANT: a command holds all that its effect depends on besides the state: clocks, ids and chance are
+//! decided by the proposer and written down here.
+//! INVARIANT: an encoding, once released, decodes to the same command for ever.
+
+mod decode;
+mod encode;
+mod outcome;
+mod record;
+
+use bytes::Bytes;
+use types::v2::{self, Timestamp};
+use types::{DeleteRange, MemberRecord, Put, Txn};
+
+pub use decode::{DecodeError, decode_run};
+pub use outcome::{Effect, Outcome, Refused};
+
+/// Something that changes replicated state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Writes a v3 key.
+    Put(Put),
+    /// Removes v3 keys.
+    DeleteRange(DeleteRange),
+    /// Runs a v3 transaction.
+    Txn(Txn),
+    /// Forgets v3 history before a revision, as the client gave it.
+    Compact(i64),
+    /// Writes the v2 keyspace.
+    V2 {
+        /// What to write; its expiry is absolute.
+        write: v2::Write,
+        /// The proposer's clock: answers tell the time left as of then.
+        now: Timestamp,
+    },
+    /// Records what a member says of itself, or a member that was configured.
+    SetMember(MemberRecord),
+}
+
+/// Bytes that one command may take in the log besides what the client sent: lengths, tags, flags.
+pub const OVERHEAD_BYTES_MAX: usize = 64;
+
+impl Command {
+    /// The command as it stands in the log, with its length before it.
+    pub fn encode(&self) -> Bytes {
+        encode::encode(self)
+    }
+}
+
+#[cfg(test)]
+mod tests;

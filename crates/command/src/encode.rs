@@ -1,0 +1,187 @@
+//! From commands to records. Values are shared, not copied, until they land in the one buffer of the command.
+
+use bytes::Bytes;
+use prost::Message;
+use types::v2::{Condition, Expiry, Write};
+use types::{
+    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put, RangeEnd, RangeQuery,
+    Revision, SortOrder, SortTarget, Txn, TxnOp,
+};
+
+use crate::Command;
+use crate::record::{
+    CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord, RangeRow,
+    TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, V2Record,
+};
+
+pub(crate) fn encode(command: &Command) -> Bytes {
+    let operation = match command {
+        Command::Put(put) => Operation::Put(put_record(put)),
+        Command::DeleteRange(delete) => Operation::DeleteRange(delete_record(delete)),
+        Command::Txn(txn) => Operation::Txn(txn_record(txn)),
+        Command::Compact(revision) => Operation::Compact(*revision),
+        Command::V2 { write, now } => Operation::V2(V2Record { now: now.0, ..v2_record(write) }),
+        Command::SetMember(member) => Operation::SetMember(member_row(member)),
+    };
+    CommandRecord { operation: Some(operation) }.encode_length_delimited_to_vec().into()
+}
+
+fn put_record(put: &Put) -> PutRecord {
+    PutRecord {
+        key: put.key.as_bytes().clone(),
+        value: put.value.clone(),
+        lease: put.lease.0,
+        prev_kv: put.prev_kv,
+        ignore_value: put.ignore_value,
+        ignore_lease: put.ignore_lease,
+    }
+}
+
+fn range_row(range: &KeyRange) -> RangeRow {
+    let (end_kind, end) = match &range.end {
+        RangeEnd::Single => (0, Bytes::new()),
+        RangeEnd::Before(end) => (1, end.clone()),
+        RangeEnd::Unbounded => (2, Bytes::new()),
+    };
+    RangeRow { start: range.start.clone(), end_kind, end }
+}
+
+fn delete_record(delete: &DeleteRange) -> DeleteRangeRecord {
+    DeleteRangeRecord { range: Some(range_row(&delete.range)), prev_kv: delete.prev_kv }
+}
+
+fn txn_record(txn: &Txn) -> TxnRecord {
+    TxnRecord {
+        compare: txn.compare.iter().map(compare_record).collect(),
+        success: txn.success.iter().map(op_record).collect(),
+        failure: txn.failure.iter().map(op_record).collect(),
+    }
+}
+
+fn compare_record(compare: &Compare) -> CompareRecord {
+    let result = match compare.result {
+        CompareResult::Equal => 0,
+        CompareResult::Greater => 1,
+        CompareResult::Less => 2,
+        CompareResult::NotEqual => 3,
+    };
+    let target = match &compare.target {
+        CompareTarget::Version(version) => TargetRecord::Version(*version),
+        CompareTarget::Create(revision) => TargetRecord::Create(*revision),
+        CompareTarget::Mod(revision) => TargetRecord::Mod(*revision),
+        CompareTarget::Value(value) => TargetRecord::Value(value.clone()),
+        CompareTarget::Lease(lease) => TargetRecord::Lease(*lease),
+    };
+    CompareRecord { range: Some(range_row(&compare.range)), result, target: Some(target) }
+}
+
+fn op_record(op: &TxnOp) -> TxnOpRecord {
+    let operation = match op {
+        TxnOp::Range(query) => TxnOperation::Range(query_record(query)),
+        TxnOp::Put(put) => TxnOperation::Put(put_record(put)),
+        TxnOp::Delete(delete) => TxnOperation::DeleteRange(delete_record(delete)),
+        TxnOp::Txn(txn) => TxnOperation::Txn(txn_record(txn)),
+    };
+    TxnOpRecord { operation: Some(operation) }
+}
+
+fn query_record(query: &RangeQuery) -> QueryRecord {
+    let number = |revision: Option<Revision>| revision.map_or(0, |revision| revision.0);
+    QueryRecord {
+        range: Some(range_row(&query.range)),
+        limit: query.limit,
+        revision: number(query.at),
+        order: match query.order {
+            SortOrder::None => 0,
+            SortOrder::Ascend => 1,
+            SortOrder::Descend => 2,
+        },
+        target: match query.target {
+            SortTarget::Key => 0,
+            SortTarget::Version => 1,
+            SortTarget::Create => 2,
+            SortTarget::Mod => 3,
+            SortTarget::Value => 4,
+        },
+        keys_only: query.keys_only,
+        count_only: query.count_only,
+        min_mod: number(query.mod_bounds.min),
+        max_mod: number(query.mod_bounds.max),
+        min_create: number(query.create_bounds.min),
+        max_create: number(query.create_bounds.max),
+    }
+}
+
+fn v2_record(write: &Write) -> V2Record {
+    let expires = |expiry: &Expiry| match expiry {
+        Expiry::Never => None,
+        Expiry::At(at) => Some(at.0),
+    };
+    let when = |condition: &Condition| (condition.prev_value.clone(), condition.prev_index);
+    match write.clone() {
+        Write::Set { path, value, dir, expiry, refresh } => V2Record {
+            kind: 1,
+            path: path.as_str().to_owned(),
+            value,
+            dir,
+            expires_at: expires(&expiry),
+            refresh,
+            ..V2Record::default()
+        },
+        Write::Create { path, value, dir, expiry, in_order } => V2Record {
+            kind: 2,
+            path: path.as_str().to_owned(),
+            value,
+            dir,
+            expires_at: expires(&expiry),
+            in_order,
+            ..V2Record::default()
+        },
+        Write::Update { path, value, expiry, refresh } => V2Record {
+            kind: 3,
+            path: path.as_str().to_owned(),
+            value,
+            expires_at: expires(&expiry),
+            refresh,
+            ..V2Record::default()
+        },
+        Write::CompareAndSwap { path, condition, value, expiry, refresh } => {
+            let (prev_value, prev_index) = when(&condition);
+            V2Record {
+                kind: 4,
+                path: path.as_str().to_owned(),
+                value,
+                expires_at: expires(&expiry),
+                refresh,
+                prev_value,
+                prev_index,
+                ..V2Record::default()
+            }
+        }
+        Write::Delete { path, dir, recursive } => {
+            V2Record { kind: 5, path: path.as_str().to_owned(), dir, recursive, ..V2Record::default() }
+        }
+        Write::CompareAndDelete { path, condition } => {
+            let (prev_value, prev_index) = when(&condition);
+            V2Record {
+                kind: 6,
+                path: path.as_str().to_owned(),
+                prev_value,
+                prev_index,
+                ..V2Record::default()
+            }
+        }
+        // The time of an expiry is the command's own clock.
+        Write::Expire { now } => V2Record { kind: 7, expires_at: Some(now.0), ..V2Record::default() },
+    }
+}
+
+fn member_row(member: &MemberRecord) -> MemberRow {
+    MemberRow {
+        id: member.id.0,
+        name: member.name.clone(),
+        peer_urls: member.peer_urls.clone(),
+        client_urls: member.client_urls.clone(),
+        learner: member.learner,
+    }
+}

@@ -1,0 +1,43 @@
+//! What applying a command gives back: the only way up.
+
+use types::v2;
+use types::{DeleteReply, PutReply, Revision, TxnReply};
+
+/// The result of one command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The v3 revision after the command.
+    pub revision: Revision,
+    /// What it did, or why it did nothing.
+    pub result: Result<Effect, Refused>,
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A put.
+    Put(PutReply),
+    /// A delete.
+    DeleteRange(DeleteReply),
+    /// A transaction.
+    Txn(TxnReply),
+    /// A compaction.
+    Compact,
+    /// A v2 write; its refusals are v2's own and count as an answer. An expiry has one event for each node.
+    V2(Result<Vec<v2::Event>, v2::Refusal>),
+    /// A member was recorded.
+    SetMember,
+}
+
+/// Why a command did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It wanted to keep something of a key that does not exist.
+    KeyNotFound,
+    /// It named a lease that does not exist.
+    LeaseNotFound,
+    /// It named a revision that was forgotten.
+    Compacted,
+    /// It named a revision that is not yet.
+    FutureRevision,
+}

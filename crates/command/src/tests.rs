@@ -1,0 +1,116 @@
+//! Encodings are for ever: what goes in comes out, and golden bytes do not change.
+
+use types::v2::{Condition, Expiry, Path, Write};
+use types::{
+    Compare, CompareResult, CompareTarget, Key, KeyRange, LeaseId, MemberId, RangeQuery, Revision, TxnOp,
+};
+
+use super::*;
+
+fn key(text: &'static str) -> Key {
+    Key::new(Bytes::from_static(text.as_bytes())).expect("not empty")
+}
+
+fn put(text: &'static str) -> Put {
+    Put {
+        key: key(text),
+        value: Bytes::from_static(b"v"),
+        lease: LeaseId(-7),
+        prev_kv: true,
+        ignore_value: false,
+        ignore_lease: true,
+    }
+}
+
+fn samples() -> Vec<Command> {
+    let range = KeyRange::from_wire(key("a"), Bytes::from_static(b"z"));
+    let mut query = RangeQuery::of(range.clone());
+    query.at = Some(Revision(7));
+    query.mod_bounds.max = Some(Revision(u64::MAX));
+    let compare =
+        |target| Compare { range: KeyRange::single(key("c")), result: CompareResult::NotEqual, target };
+    let inner = Txn {
+        compare: vec![compare(CompareTarget::Mod(-1))],
+        success: vec![],
+        failure: vec![TxnOp::Put(put("n"))],
+    };
+    let txn = Txn {
+        compare: vec![compare(CompareTarget::Value(Bytes::new())), compare(CompareTarget::Lease(3))],
+        success: vec![TxnOp::Range(query), TxnOp::Put(put("p")), TxnOp::Txn(inner)],
+        failure: vec![TxnOp::Delete(DeleteRange { range: KeyRange::all(), prev_kv: true })],
+    };
+    let path = Path::clean("/d/é");
+    let expiry = Expiry::At(Timestamp(-5));
+    let condition = Condition { prev_value: Some(Bytes::new()), prev_index: Some(0) };
+    let value = Bytes::from_static(b"\xff");
+    let v2 = [
+        Write::Set { path: path.clone(), value: value.clone(), dir: true, expiry, refresh: true },
+        Write::Create {
+            path: path.clone(),
+            value: value.clone(),
+            dir: false,
+            expiry: Expiry::Never,
+            in_order: true,
+        },
+        Write::Update { path: path.clone(), value: value.clone(), expiry, refresh: true },
+        Write::CompareAndSwap {
+            path: path.clone(),
+            condition: condition.clone(),
+            value,
+            expiry,
+            refresh: false,
+        },
+        Write::Delete { path: path.clone(), dir: true, recursive: true },
+        Write::CompareAndDelete { path, condition },
+        Write::Expire { now: Timestamp(i64::MAX) },
+    ];
+    let mut samples = vec![
+        Command::Put(put("k")),
+        Command::DeleteRange(DeleteRange { range, prev_kv: false }),
+        Command::Txn(txn),
+        Command::Compact(-3),
+        Command::SetMember(MemberRecord {
+            id: MemberId(u64::MAX),
+            name: "n".into(),
+            peer_urls: vec!["http://a:1".into(), "http://b:2".into()],
+            client_urls: vec![],
+            learner: true,
+        }),
+    ];
+    samples.extend(v2.map(|write| Command::V2 { write, now: Timestamp(9) }));
+    samples
+}
+
+#[test]
+fn runs_are_joined_by_joining_bytes() {
+    let joined: Vec<u8> = samples().iter().flat_map(|command| command.encode().to_vec()).collect();
+    assert_eq!(decode_run(joined.into()).expect("decodes"), samples());
+}
+
+#[test]
+fn no_cut_decodes() {
+    for command in samples() {
+        let bytes = command.encode();
+        for cut in 1..bytes.len() {
+            assert!(decode_run(bytes.slice(..cut)).is_err(), "{command:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn unknown_operations_are_refused() {
+    // Field 99, length 0: an operation of a later version.
+    assert!(matches!(
+        decode_run(Bytes::from_static(&[3, 0x9a, 0x06, 0])),
+        Err(DecodeError::Unknown("operation"))
+    ));
+}
+
+#[test]
+fn golden_bytes() {
+    let expect: &[u8] = &[
+        21, 0x0a, 19, 0x0a, 1, b'k', 0x12, 1, b'v', 0x19, 0xf9, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0x20, 1, 0x30, 1,
+    ];
+    assert_eq!(Command::Put(put("k")).encode().as_ref(), expect);
+}
