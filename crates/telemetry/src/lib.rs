@@ -1,1 +1,14 @@
-//! telemetry
+//! What a member tells its operator: metrics under etcd's exact names, and the log.
+//!
+//! Metrics belong to one [`Registry`] per member, never to the process, so that several members can live in
+//! one test. Callers keep the handles they get: nothing is looked up by name on a hot path.
+//!
+//! INVARIANT: a broken log output never stops a member.
+
+mod log;
+mod process;
+mod registry;
+
+pub use log::{FATAL, LogError, LogLevel, LogOutput, init_log};
+pub use metrics::{Counter, Gauge, Histogram};
+pub use registry::{Buckets, Registry};
