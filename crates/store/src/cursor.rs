@@ -31,8 +31,13 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(crate) fn new(db: &'a DB, family: &ColumnFamily, span: &Span, direction: Direction) -> Self {
-        let mut read = ReadOptions::default();
+    pub(crate) fn new(
+        db: &'a DB,
+        family: &ColumnFamily,
+        span: &Span,
+        direction: Direction,
+        mut read: ReadOptions,
+    ) -> Self {
         if let Some(lower) = &span.lower {
             read.set_iterate_lower_bound(lower.clone());
         }

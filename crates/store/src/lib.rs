@@ -8,7 +8,9 @@
 
 mod batch;
 mod cursor;
+mod effort;
 mod family;
+mod moment;
 mod options;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +19,9 @@ use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, ReadOption
 
 pub use batch::Batch;
 pub use cursor::{Cursor, Direction, Span};
+pub use effort::Effort;
 pub use family::Family;
+pub use moment::Moment;
 pub use options::Options;
 pub use rocksdb::DBPinnableSlice as Pinned;
 
@@ -56,11 +60,12 @@ impl Store {
     /// Opens or creates the database in `path`.
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
         let budget = options.budget();
-        let db_options = options.database(&budget);
+        let refused = |source| StoreError::Open { path: path.to_owned(), source };
+        let db_options = options.database(&budget).map_err(refused)?;
         let families =
             Family::ALL.iter().map(|family| ColumnFamilyDescriptor::new(family.name(), options.family(*family, &budget)));
         let db = DB::open_cf_descriptors(&db_options, path, families)
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+            .map_err(refused)?;
         for family in Family::ALL {
             db.cf_handle(family.name()).ok_or(StoreError::MissingFamily(family.name()))?;
         }
@@ -91,9 +96,14 @@ impl Store {
         self.db.write_opt(batch.into_inner(), &self.write_options).map_err(StoreError::Write)
     }
 
+    /// The database as it is now, for as long as the answer lives. Cheap, and free of disk work.
+    pub fn moment(&self) -> Moment<'_> {
+        Moment::new(self)
+    }
+
     /// Rows of a span in key order. The cursor sees the database as it was when the cursor was made.
     pub fn scan(&self, family: Family, span: &Span, direction: Direction) -> Cursor<'_> {
-        Cursor::new(&self.db, self.handle(family), span, direction)
+        Cursor::new(&self.db, self.handle(family), span, direction, ReadOptions::default())
     }
 
     /// Writes all that is in memory to files, all families at one point, and waits for it.
@@ -133,7 +143,11 @@ impl Store {
             .sum()
     }
 
-    fn handle(&self, family: Family) -> &ColumnFamily {
+    pub(crate) fn database(&self) -> &DB {
+        &self.db
+    }
+
+    pub(crate) fn handle(&self, family: Family) -> &ColumnFamily {
         self.db.cf_handle(family.name()).expect("open checked that every family is there")
     }
 }

@@ -74,3 +74,56 @@ fn files_in_memory_survive_a_restart_of_the_store() {
     let store = open(&options, path);
     assert_eq!(store.get(Family::V2, b"k").expect("get").as_deref(), Some(&b"v"[..]));
 }
+
+#[test]
+fn a_dropped_store_leaves_what_was_flushed() {
+    let options = Options::in_memory();
+    let path = Path::new("/dropped");
+    let store = open(&options, path);
+    for (value, flush) in [(b"1", true), (b"2", false)] {
+        let mut batch = store.batch();
+        batch.put(Family::Keys, b"k", value);
+        store.write(batch).expect("write");
+        if flush {
+            store.flush().expect("flush");
+        }
+    }
+    drop(store);
+    let store = open(&options, path);
+    assert_eq!(store.get(Family::Keys, b"k").expect("get").as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn a_moment_sees_no_later_write() {
+    let store = open(&Options::in_memory(), Path::new("/moment"));
+    let write = |value: &[u8]| {
+        let mut batch = store.batch();
+        batch.put(Family::Keys, b"k", value);
+        store.write(batch).expect("write");
+    };
+    write(b"1");
+    let moment = store.moment();
+    write(b"2");
+    assert_eq!(moment.get(Family::Keys, b"k").expect("get").as_deref(), Some(&b"1"[..]));
+    let cursor = moment.scan(Family::Keys, &Span::default(), Direction::Forward);
+    assert_eq!(cursor.row(), Some((&b"k"[..], &b"1"[..])));
+}
+
+#[test]
+fn effort_counts_lookups_and_steps() {
+    let store = open(&Options::in_memory(), Path::new("/effort"));
+    let mut batch = store.batch();
+    for key in 0..100_u8 {
+        batch.put(Family::Keys, &[key], b"v");
+    }
+    store.write(batch).expect("write");
+    let (found, effort) = Effort::of(|| store.get(Family::Keys, &[7]).expect("get").is_some());
+    assert!(found && effort.gets == 1 && effort.total() == 1, "{effort:?}");
+    let ((), effort) = Effort::of(|| {
+        let mut cursor = store.scan(Family::Keys, &Span::default(), Direction::Forward);
+        for _ in 0..50 {
+            cursor.step();
+        }
+    });
+    assert!((50..60).contains(&effort.total()), "{effort:?}");
+}
