@@ -42,6 +42,14 @@ impl Path {
         self.0 == "/"
     }
 
+    /// The node `name` directly below this one. `name` is one component: not empty, without a slash.
+    #[must_use]
+    pub fn child(&self, name: &str) -> Self {
+        debug_assert!(!name.is_empty() && !name.contains('/'), "a name is one component");
+        let parent = if self.is_root() { "" } else { self.as_str() };
+        Self(format!("{parent}/{name}"))
+    }
+
     /// The components, first to last.
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.0.split('/').filter(|part| !part.is_empty())
