@@ -1,0 +1,315 @@
+//! What the operator asked for, in types: the last place where settings are words.
+//!
+//! INVARIANT: a [`Config`] that exists can be run; only the world (ports, folders) can still refuse it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use telemetry::{LogLevel, LogOutput};
+use types::Limits;
+
+use crate::command_line::{Settings, parse_bool, parse_unsigned};
+use crate::urls::{self, MemberUrl, Scheme, UrlError};
+
+/// Everything that a member needs to know before it starts.
+#[derive(Debug)]
+pub struct Config {
+    /// What people call it.
+    pub name: String,
+    /// The folder that holds everything.
+    pub data_dir: PathBuf,
+    /// Where clients are heard.
+    pub listen_client_urls: Vec<MemberUrl>,
+    /// Where clients reach it.
+    pub advertise_client_urls: Vec<MemberUrl>,
+    /// Where members are heard.
+    pub listen_peer_urls: Vec<MemberUrl>,
+    /// Where members reach it.
+    pub advertise_peer_urls: Vec<MemberUrl>,
+    /// The first members as they were given; `None` is this one alone.
+    pub initial_cluster: Option<String>,
+    /// Makes or joins.
+    pub initial_state: InitialState,
+    /// Goes into ids.
+    pub token: String,
+    /// Whether v2 is served.
+    pub enable_v2: bool,
+    /// What a request may cost.
+    pub limits: Limits,
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// How long a silent leader is believed in.
+    pub election: Duration,
+    /// What the log leaves out.
+    pub log_level: LogLevel,
+    /// Where it goes.
+    pub log_outputs: Vec<LogOutput>,
+}
+
+/// What the first start does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialState {
+    /// Makes a cluster.
+    New,
+    /// Joins one.
+    Existing,
+}
+
+/// One of the first members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstMember {
+    /// Its name.
+    pub name: String,
+    /// Where the others reach it.
+    pub peer_urls: Vec<MemberUrl>,
+}
+
+/// Why settings do not make a member. Where etcd has a text for it, it is etcd's.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Clients would be sent to the wrong place.
+    #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
+    AdvertiseMissing,
+    /// A host name where an address must be.
+    #[error("expected IP in URL for binding ({0})")]
+    NotBindable(MemberUrl),
+    /// A URL that nobody could connect to.
+    #[error("--{flag} {url:?} must be \"host:port\" (unexpected empty host ({url}))")]
+    EmptyHost {
+        /// Where it was given.
+        flag: &'static str,
+        /// The URL.
+        url: String,
+    },
+    /// TLS and Unix sockets.
+    #[error("--{flag} has {url}: this version of Kvorum speaks plain http only; give an http URL")]
+    SchemeNotOffered {
+        /// Where it was given.
+        flag: &'static str,
+        /// The URL.
+        url: MemberUrl,
+    },
+    /// The ticks do not go together.
+    #[error("--{flag} must be >0 (set to {value}ms)")]
+    NotPositive {
+        /// Where it was given.
+        flag: &'static str,
+        /// What was.
+        value: u64,
+    },
+    /// An election would start whenever a heartbeat is late.
+    #[error(
+        "--election-timeout[{election}ms] should be at least as 5 times as --heartbeat-interval[{heartbeat}ms]"
+    )]
+    ElectionTooShort {
+        /// In ms.
+        election: u64,
+        /// In ms.
+        heartbeat: u64,
+    },
+    /// A dead leader would be missed too late.
+    #[error("--election-timeout[{0}ms] is too long, and should be set less than 50000ms")]
+    ElectionTooLong(u64),
+    /// Two places of which one is a name for the other.
+    #[error("multi logoutput for \"default\" is not supported yet")]
+    LogOutputs,
+    /// A place that is known and not offered.
+    #[error(
+        "--log-outputs has {0:?}, which this version of Kvorum does not offer; give stderr, stdout or a path"
+    )]
+    LogOutputNotOffered(String),
+}
+
+/// Why the first members cannot be read off the settings. It matters once, when there is no data yet.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FirstMembersError {
+    /// The list has a bad URL.
+    #[error("error setting up initial cluster: {0}")]
+    Url(#[source] UrlError),
+    /// This member is not in it.
+    #[error("couldn't find local name {0:?} in the initial cluster configuration")]
+    NameMissing(String),
+    /// Two members with one URL.
+    #[error("initial cluster {0} has duplicate url")]
+    DuplicateUrl(String),
+    /// The list and the advertised URLs tell different stories.
+    #[error(
+        "--initial-cluster has {name}={listed} but missing from --initial-advertise-peer-urls={advertised}"
+    )]
+    NotAdvertised {
+        /// This member.
+        name: String,
+        /// What the list says.
+        listed: String,
+        /// What is advertised.
+        advertised: String,
+    },
+    /// The other way round.
+    #[error(
+        "--initial-advertise-peer-urls has {advertised} but missing from --initial-cluster={name}={listed}"
+    )]
+    NotListed {
+        /// This member.
+        name: String,
+        /// What the list says.
+        listed: String,
+        /// What is advertised.
+        advertised: String,
+    },
+}
+
+impl Config {
+    /// Reads settings, each of which the command line has checked by itself.
+    pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
+        if settings.is_given("listen-client-urls") && !settings.is_given("advertise-client-urls") {
+            return Err(ConfigError::AdvertiseMissing);
+        }
+        let name = settings.value("name").to_owned();
+        let data_dir = match settings.value("data-dir") {
+            "" => format!("{name}.etcd").into(),
+            folder => folder.into(),
+        };
+        let (heartbeat, election) = ticks(settings)?;
+        let limits = Limits {
+            request_bytes_max: size(settings, "max-request-bytes"),
+            txn_ops_max: size(settings, "max-txn-ops"),
+        };
+        let state = settings.value("initial-cluster-state");
+        Ok(Self {
+            data_dir,
+            listen_client_urls: listened(settings, "listen-client-urls")?,
+            advertise_client_urls: advertised(settings, "advertise-client-urls")?,
+            listen_peer_urls: listened(settings, "listen-peer-urls")?,
+            advertise_peer_urls: advertised(settings, "initial-advertise-peer-urls")?,
+            initial_cluster: settings
+                .is_given("initial-cluster")
+                .then(|| settings.value("initial-cluster").to_owned()),
+            initial_state: if state == "existing" { InitialState::Existing } else { InitialState::New },
+            token: settings.value("initial-cluster-token").to_owned(),
+            enable_v2: parse_bool(settings.value("enable-v2")).unwrap_or(true),
+            limits,
+            heartbeat: Duration::from_millis(heartbeat),
+            election: Duration::from_millis(election),
+            log_level: settings.value("log-level").parse().unwrap_or_default(),
+            log_outputs: log_outputs(settings.value("log-outputs"))?,
+            name,
+        })
+    }
+
+    /// The members that a new cluster starts with. This one is among them, with the URLs it advertises.
+    pub fn first_members(&self) -> Result<Vec<FirstMember>, FirstMembersError> {
+        let Some(list) = &self.initial_cluster else {
+            return Ok(vec![FirstMember {
+                name: self.name.clone(),
+                peer_urls: self.advertise_peer_urls.clone(),
+            }]);
+        };
+        let mut members: BTreeMap<&str, Vec<MemberUrl>> = BTreeMap::new();
+        for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+            let (name, url) = pair.split_once('=').unwrap_or((pair, ""));
+            members.entry(name).or_default().push(MemberUrl::parse(url).map_err(FirstMembersError::Url)?);
+        }
+        let mut urls: Vec<&MemberUrl> = members.values().flatten().collect();
+        let all = urls.len();
+        urls.sort();
+        urls.dedup();
+        if urls.len() < all {
+            return Err(FirstMembersError::DuplicateUrl(list.clone()));
+        }
+        let own =
+            members.get_mut(self.name.as_str()).ok_or(FirstMembersError::NameMissing(self.name.clone()))?;
+        own.sort();
+        compare(&self.name, own, &self.advertise_peer_urls)?;
+        let member =
+            |(name, peer_urls): (&str, Vec<MemberUrl>)| FirstMember { name: name.to_owned(), peer_urls };
+        Ok(members.into_iter().map(member).collect())
+    }
+}
+
+fn compare(name: &str, listed: &[MemberUrl], advertised: &[MemberUrl]) -> Result<(), FirstMembersError> {
+    let story = |urls: &[MemberUrl]| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let name = name.to_owned();
+    if listed.iter().any(|url| !advertised.contains(url)) {
+        return Err(FirstMembersError::NotAdvertised {
+            name,
+            listed: story(listed),
+            advertised: story(advertised),
+        });
+    }
+    if advertised.iter().any(|url| !listed.contains(url)) {
+        return Err(FirstMembersError::NotListed {
+            name,
+            listed: story(listed),
+            advertised: story(advertised),
+        });
+    }
+    Ok(())
+}
+
+/// Heartbeat and election time-out in ms.
+fn ticks(settings: &Settings) -> Result<(u64, u64), ConfigError> {
+    let positive = |flag| match number(settings, flag) {
+        0 => Err(ConfigError::NotPositive { flag, value: 0 }),
+        value => Ok(value),
+    };
+    let (heartbeat, election) = (positive("heartbeat-interval")?, positive("election-timeout")?);
+    if election < heartbeat.saturating_mul(5) {
+        return Err(ConfigError::ElectionTooShort { election, heartbeat });
+    }
+    if election > 50_000 {
+        return Err(ConfigError::ElectionTooLong(election));
+    }
+    Ok((heartbeat, election))
+}
+
+fn urls_of(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
+    // An empty list is as good as none: etcd's flag keeps what it had.
+    let value = match settings.value(flag) {
+        "" => crate::flags::Flag::named(flag).map_or("", |flag| flag.default),
+        value => value,
+    };
+    let urls = urls::parse_list(value).expect("the command line checked it");
+    match urls.iter().find(|url| url.scheme() != Scheme::Http) {
+        Some(url) => Err(ConfigError::SchemeNotOffered { flag, url: url.clone() }),
+        None => Ok(urls),
+    }
+}
+
+fn listened(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
+    let urls = urls_of(settings, flag)?;
+    match urls.iter().find(|url| !url.can_bind()) {
+        Some(url) => Err(ConfigError::NotBindable(url.clone())),
+        None => Ok(urls),
+    }
+}
+
+fn advertised(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
+    let urls = urls_of(settings, flag)?;
+    match urls.iter().find(|url| url.host().is_empty()) {
+        Some(url) => Err(ConfigError::EmptyHost { flag, url: url.to_string() }),
+        None => Ok(urls),
+    }
+}
+
+fn number(settings: &Settings, flag: &str) -> u64 {
+    parse_unsigned(settings.value(flag)).expect("the command line checked it")
+}
+
+fn size(settings: &Settings, flag: &str) -> usize {
+    usize::try_from(number(settings, flag)).unwrap_or(usize::MAX)
+}
+
+fn log_outputs(list: &str) -> Result<Vec<LogOutput>, ConfigError> {
+    let places: Vec<&str> = list.split(',').map(str::trim).collect();
+    if places.len() > 1 && places.contains(&"default") {
+        return Err(ConfigError::LogOutputs);
+    }
+    let output = |place: &str| match place {
+        "default" | "stderr" => Ok(LogOutput::Stderr),
+        "stdout" => Ok(LogOutput::Stdout),
+        "" | "systemd/journal" => Err(ConfigError::LogOutputNotOffered(place.to_owned())),
+        path => Ok(LogOutput::File(path.into())),
+    };
+    places.into_iter().map(output).collect()
+}

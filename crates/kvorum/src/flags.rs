@@ -1,0 +1,177 @@
+//! The command line as data: one table from which come the flags, their environment variables, their
+//! defaults, the checks of their values and the help.
+//!
+//! INVARIANT: a default is a value that its own check accepts.
+
+/// A part of the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// The member itself.
+    Member,
+    /// How it meets the others.
+    Clustering,
+    /// What it says.
+    Logging,
+}
+
+/// What may be said after a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything.
+    Text,
+    /// A yes or no, which never takes the next word.
+    Bool,
+    /// A number from 0.
+    Unsigned,
+    /// A number.
+    Signed,
+    /// URLs with commas between them.
+    Urls,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+}
+
+/// What a flag does here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// What it says.
+    Honoured,
+    /// Nothing, which is harmless; the log says so, with this reason, when somebody sets it.
+    Ignored(&'static str),
+}
+
+/// A flag. Its environment variable follows from its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    /// Without dashes.
+    pub name: &'static str,
+    /// Where the help shows it.
+    pub section: Section,
+    /// What may follow.
+    pub kind: Kind,
+    /// What holds when nobody sets it.
+    pub default: &'static str,
+    /// A line or two for people.
+    pub help: &'static str,
+    /// What it does.
+    pub effect: Effect,
+}
+
+impl Flag {
+    /// `ETCD_` and the name in capitals.
+    pub fn variable(&self) -> String {
+        format!("ETCD_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// The flag with this name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        FLAGS.iter().find(|flag| flag.name == name)
+    }
+}
+
+const fn flag(
+    section: Section,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    help: &'static str,
+) -> Flag {
+    Flag { name, section, kind, default, help, effect: Effect::Honoured }
+}
+
+const fn ignored(flag: Flag, reason: &'static str) -> Flag {
+    Flag { effect: Effect::Ignored(reason), ..flag }
+}
+
+use Kind::{Bool, Choice, Signed, Text, Unsigned, Urls};
+use Section::{Clustering, Logging, Member};
+
+/// Every flag that names a setting, in the order of the help.
+pub static FLAGS: &[Flag] = &[
+    flag(Member, "name", Text, "default", "What people call this member, and its name in --initial-cluster."),
+    flag(
+        Member,
+        "data-dir",
+        Text,
+        "",
+        "The folder that holds everything. Without it: NAME.etcd in the folder of the call.",
+    ),
+    ignored(
+        flag(Member, "snapshot-count", Unsigned, "10000", "Accepted for etcd's sake."),
+        "the log is released when its effects are on disk, not after a number of entries",
+    ),
+    flag(Member, "heartbeat-interval", Unsigned, "100", "How often a leader shows that it lives, in ms."),
+    flag(
+        Member,
+        "election-timeout",
+        Unsigned,
+        "1000",
+        "How long a silent leader is believed in, in ms; at least five heartbeats.",
+    ),
+    flag(Member, "listen-peer-urls", Urls, "http://localhost:2380", "Where other members are heard."),
+    flag(Member, "listen-client-urls", Urls, "http://localhost:2379", "Where clients are heard."),
+    ignored(
+        flag(Member, "quota-backend-bytes", Signed, "0", "Accepted for etcd's sake."),
+        "there is no quota yet: the database may fill the disk",
+    ),
+    flag(Member, "max-txn-ops", Unsigned, "128", "How many operations a branch of a transaction may have."),
+    flag(Member, "max-request-bytes", Unsigned, "1572864", "How large a request may be, in bytes."),
+    flag(Member, "enable-v2", Bool, "true", "Serve the v2 API. On unless turned off, other than in etcd."),
+    flag(
+        Clustering,
+        "initial-advertise-peer-urls",
+        Urls,
+        "http://localhost:2380",
+        "Where other members reach this one.",
+    ),
+    flag(
+        Clustering,
+        "initial-cluster",
+        Text,
+        "",
+        "The first members, as NAME=URL,NAME=URL. Without it: this one alone.\nRead once, when there is no data yet.",
+    ),
+    flag(
+        Clustering,
+        "initial-cluster-state",
+        Choice(&["new", "existing"]),
+        "new",
+        "Whether the first start makes a cluster or joins one.",
+    ),
+    flag(
+        Clustering,
+        "initial-cluster-token",
+        Text,
+        "etcd-cluster",
+        "Goes into the ids of cluster and members, so that clusters with the same URLs are told apart.",
+    ),
+    flag(
+        Clustering,
+        "advertise-client-urls",
+        Urls,
+        "http://localhost:2379",
+        "Where clients reach this member.",
+    ),
+    ignored(
+        flag(Logging, "logger", Choice(&["zap"]), "zap", "Accepted for etcd's sake."),
+        "there is one logger, and its lines have the shape of zap's",
+    ),
+    flag(
+        Logging,
+        "log-outputs",
+        Text,
+        "default",
+        "Where the log goes: stderr (which is the default), stdout, or paths of files.",
+    ),
+    flag(
+        Logging,
+        "log-level",
+        Choice(&["debug", "info", "warn", "error", "panic", "fatal"]),
+        "info",
+        "What is too unimportant for the log: all that stands before this word in\ndebug, info, warn, error, panic, fatal.",
+    ),
+    ignored(
+        flag(Logging, "log-format", Choice(&["json", "console"]), "json", "Accepted for etcd's sake."),
+        "the log is written as JSON",
+    ),
+];

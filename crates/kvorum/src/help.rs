@@ -1,0 +1,55 @@
+//! What the program says of itself.
+
+use std::fmt::Write as _;
+
+use crate::flags::{Effect, FLAGS, Section};
+
+/// The version of etcd whose interface this program has. Tools look at it to choose modern paths.
+pub const API_LEVEL: &str = "3.7.1";
+
+/// Ours.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Four lines, of which the first is the one that tools read.
+pub fn version() -> String {
+    let commit = option_env!("KVORUM_GIT_SHA").unwrap_or("unknown");
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    format!(
+        "etcd Version: {API_LEVEL}\nKvorum Version: {VERSION}\nGit SHA: {commit}\nOS/Arch: {}/{arch}\n",
+        std::env::consts::OS
+    )
+}
+
+/// How to call it, in short.
+pub fn usage() -> String {
+    "Usage:\n\n  \
+     kvorum [flags]\n    Run a member.\n\n  \
+     kvorum --version\n    Say which version this is.\n\n  \
+     kvorum -h | --help\n    Explain every flag.\n\n\
+     A flag may be given as an environment variable too: --data-dir is ETCD_DATA_DIR.\n\n"
+        .to_owned()
+}
+
+/// Every flag, by section.
+pub fn flags() -> String {
+    let mut text = String::new();
+    for (section, title) in
+        [(Section::Member, "Member"), (Section::Clustering, "Clustering"), (Section::Logging, "Logging")]
+    {
+        let _ = writeln!(text, "\n{title}:");
+        for flag in FLAGS.iter().filter(|flag| flag.section == section) {
+            let _ = writeln!(text, "  --{} '{}'", flag.name, flag.default);
+            for line in flag.help.lines() {
+                let _ = writeln!(text, "    {line}");
+            }
+            if let Effect::Ignored(reason) = flag.effect {
+                let _ = writeln!(text, "    No effect: {reason}.");
+            }
+        }
+    }
+    text
+}

@@ -1,0 +1,239 @@
+//! The command line through its public surface, as tables: words and variables in, settings or a text out.
+
+use kvorum::command_line::{CommandLineError, Notice, Settings, Wish, parse};
+use kvorum::config::{Config, InitialState};
+use kvorum::flags::{FLAGS, Flag};
+
+fn read(line: &str, environment: &[(&str, &str)]) -> Result<Wish, CommandLineError> {
+    let variables = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    parse(line.split_whitespace().map(str::to_owned), variables)
+}
+
+fn settings(line: &str, environment: &[(&str, &str)]) -> Settings {
+    match read(line, environment) {
+        Ok(Wish::Run(settings)) => settings,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn config(line: &str) -> Result<Config, String> {
+    Config::read(&settings(line, &[])).map_err(|error| error.to_string())
+}
+
+fn first_members(line: &str) -> Result<Vec<String>, String> {
+    let members = config(line)?.first_members().map_err(|error| error.to_string())?;
+    let text =
+        |urls: &[kvorum::urls::MemberUrl]| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    Ok(members.into_iter().map(|member| format!("{}={}", member.name, text(&member.peer_urls))).collect())
+}
+
+#[test]
+fn one_dash_or_two_attached_or_not() {
+    for line in ["-name x", "--name x", "-name=x", "--name=x", "--name a --name x", "--name x --"] {
+        assert_eq!(settings(line, &[]).value("name"), "x", "{line}");
+    }
+    assert_eq!(settings("--name=a=b", &[]).value("name"), "a=b");
+    assert_eq!(settings("--name --version", &[]).value("name"), "--version", "a value may look like a flag");
+}
+
+#[test]
+fn bools_never_take_the_next_word() {
+    for (word, expect) in
+        [("1", true), ("t", true), ("TRUE", true), ("0", false), ("f", false), ("False", false)]
+    {
+        assert_eq!(config(&format!("--enable-v2={word}")).expect(word).enable_v2, expect, "{word}");
+    }
+    assert!(config("--enable-v2").expect("a bool alone is true").enable_v2);
+    assert!(config("").expect("the default").enable_v2);
+    check_verify("--enable-v2 false", &[], "\"false\" is not a valid flag");
+}
+
+#[test]
+fn numbers_are_gos() {
+    for (word, expect) in [("7", 7), ("0x10", 16), ("0b11", 3), ("0o17", 15), ("017", 15), ("0", 0)] {
+        assert_eq!(
+            config(&format!("--max-txn-ops={word}")).expect(word).limits.txn_ops_max,
+            expect,
+            "{word}"
+        );
+    }
+    for word in ["x", "-1", "+1", "1.5", "", "0x", "99999999999999999999"] {
+        let text = format!("invalid value {word:?} for flag -max-txn-ops: parse error");
+        check_usage(&format!("--max-txn-ops={word}"), &text);
+    }
+    assert_eq!(settings("--quota-backend-bytes=-1", &[]).value("quota-backend-bytes"), "-1");
+}
+
+#[test]
+fn wishes() {
+    assert_eq!(read("--version", &[]), Ok(Wish::Version));
+    assert_eq!(read("-version=true --name x", &[("ETCD_NAME", "conflict")]), Ok(Wish::Version));
+    assert!(matches!(read("--version=false", &[]), Ok(Wish::Run(_))));
+    for line in ["--help", "-h", "-help", "--name x -h --nosuch"] {
+        assert_eq!(read(line, &[]), Ok(Wish::Help), "{line}");
+    }
+    check_verify("--version foo", &[], "\"foo\" is not a valid flag");
+}
+
+#[test]
+fn wrong_words_are_refused_in_gos_text() {
+    check_usage("--nosuch", "flag provided but not defined: -nosuch");
+    check_usage("--nosuch=1 --version", "flag provided but not defined: -nosuch");
+    check_usage("--name", "flag needs an argument: -name");
+    check_usage("---x", "bad flag syntax: ---x");
+    check_usage("--=x", "bad flag syntax: --=x");
+    check_usage("--enable-v2=maybe", "invalid boolean value \"maybe\" for -enable-v2: parse error");
+    check_usage(
+        "--initial-cluster-state=x",
+        "invalid value \"x\" for flag -initial-cluster-state: invalid value",
+    );
+    check_usage("--log-level=trace", "invalid value \"trace\" for flag -log-level: invalid value");
+    check_usage(
+        "--listen-client-urls=ftp://1.1.1.1:1",
+        "invalid value \"ftp://1.1.1.1:1\" for flag -listen-client-urls: \
+         URL scheme must be http, https, unix, or unixs: ftp://1.1.1.1:1",
+    );
+    for word in ["foo", "-", "-- --name"] {
+        let last = word.rsplit(' ').next().unwrap_or_default();
+        check_verify(word, &[], &format!("{last:?} is not a valid flag"));
+    }
+}
+
+#[test]
+fn variables_set_what_flags_do_not() {
+    let read =
+        settings("--name x", &[("ETCD_DATA_DIR", "/d"), ("ETCD_ENABLE_V2", "false"), ("ETCD_LOG_LEVEL", "")]);
+    assert_eq!(
+        (read.value("data-dir"), read.value("enable-v2"), read.value("log-level")),
+        ("/d", "false", "info")
+    );
+    let used = |name: &str, value: &str| Notice::VariableUsed { name: name.into(), value: value.into() };
+    assert_eq!(read.notices, [used("ETCD_DATA_DIR", "/d"), used("ETCD_ENABLE_V2", "false")]);
+}
+
+#[test]
+fn every_flag_has_a_variable_and_a_default_that_it_accepts() {
+    for flag in FLAGS {
+        let variable = flag.variable();
+        assert!(variable.starts_with("ETCD_") && !variable.contains(['-', ' ']), "{variable}");
+        let given = [(variable.as_str(), flag.default)];
+        let read = settings("", &given);
+        assert_eq!(read.value(flag.name), flag.default);
+        assert_eq!(read.is_given(flag.name), !flag.default.is_empty(), "{variable}");
+    }
+    assert!(
+        Flag::named("initial-cluster-state")
+            .is_some_and(|flag| flag.variable() == "ETCD_INITIAL_CLUSTER_STATE")
+    );
+}
+
+#[test]
+fn a_variable_and_its_flag_together_are_refused() {
+    for value in ["y", ""] {
+        check_verify(
+            "--name x",
+            &[("ETCD_NAME", value)],
+            "conflicting environment variable \"ETCD_NAME\" is shadowed by corresponding command-line flag \
+             (either unset environment variable or disable flag))",
+        );
+    }
+    check_verify(
+        "",
+        &[("ETCD_HEARTBEAT_INTERVAL", "x")],
+        "invalid value \"x\" for ETCD_HEARTBEAT_INTERVAL: parse error",
+    );
+}
+
+#[test]
+fn what_has_no_effect_is_told() {
+    let read = settings("--snapshot-count 5 --snapshot-count 6", &[("ETCD_NOSUCH", "1"), ("OTHER", "2")]);
+    assert_eq!(read.notices.len(), 2);
+    assert!(matches!(read.notices[0], Notice::FlagIgnored { name: "snapshot-count", .. }));
+    assert_eq!(read.notices[1], Notice::VariableUnknown { name: "ETCD_NOSUCH".into(), value: "1".into() });
+}
+
+#[test]
+fn defaults_make_etcds_single_member() {
+    let config = config("").expect("the defaults are good");
+    assert_eq!((config.name.as_str(), config.data_dir.to_str()), ("default", Some("default.etcd")));
+    assert_eq!((config.limits.request_bytes_max, config.limits.txn_ops_max), (1_572_864, 128));
+    assert_eq!((config.heartbeat.as_millis(), config.election.as_millis()), (100, 1000));
+    assert_eq!((config.token.as_str(), config.initial_state), ("etcd-cluster", InitialState::New));
+    assert_eq!(config.listen_client_urls[0].to_string(), "http://localhost:2379");
+    assert_eq!(first_members(""), Ok(vec!["default=http://localhost:2380".to_owned()]));
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused_in_etcds_text() {
+    let table = [
+        (
+            "--listen-client-urls=http://127.0.0.1:1",
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        ("--listen-peer-urls=http://example.com:1", "expected IP in URL for binding (http://example.com:1)"),
+        (
+            "--initial-advertise-peer-urls=http://:9999",
+            "--initial-advertise-peer-urls \"http://:9999\" must be \"host:port\" (unexpected empty host (http://:9999))",
+        ),
+        ("--heartbeat-interval=0", "--heartbeat-interval must be >0 (set to 0ms)"),
+        (
+            "--election-timeout=100",
+            "--election-timeout[100ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+        ),
+        (
+            "--election-timeout=50001",
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        ("--log-outputs=default,stderr", "multi logoutput for \"default\" is not supported yet"),
+        (
+            "--listen-peer-urls=https://127.0.0.1:1",
+            "--listen-peer-urls has https://127.0.0.1:1: this version of Kvorum speaks plain http only; give an http URL",
+        ),
+    ];
+    for (line, text) in table {
+        assert_eq!(config(line).map(|_| ()), Err(text.to_owned()), "{line}");
+    }
+}
+
+#[test]
+fn first_members_follow_the_list() {
+    let table: [(&str, Result<&[&str], &str>); 7] = [
+        ("--name a", Ok(&["a=http://localhost:2380"])),
+        ("--name a --initial-cluster a=http://localhost:2380", Ok(&["a=http://localhost:2380"])),
+        (
+            "--name a --initial-cluster b=http://h:1,a=http://localhost:2380",
+            Ok(&["a=http://localhost:2380", "b=http://h:1"]),
+        ),
+        (
+            "--initial-cluster a=http://h:1",
+            Err("couldn't find local name \"default\" in the initial cluster configuration"),
+        ),
+        (
+            "--name a --initial-cluster a=http://localhost:2380,b",
+            Err("error setting up initial cluster: URL scheme must be http, https, unix, or unixs: "),
+        ),
+        (
+            "--name a --initial-cluster a=http://localhost:2380,b=http://localhost:2380",
+            Err("initial cluster a=http://localhost:2380,b=http://localhost:2380 has duplicate url"),
+        ),
+        (
+            "--name a --initial-cluster a=http://h:1",
+            Err(
+                "--initial-cluster has a=http://h:1 but missing from --initial-advertise-peer-urls=http://localhost:2380",
+            ),
+        ),
+    ];
+    for (line, expect) in table {
+        let expect =
+            expect.map(|members| members.iter().map(ToString::to_string).collect()).map_err(str::to_owned);
+        assert_eq!(first_members(line), expect, "{line}");
+    }
+}
+
+fn check_usage(line: &str, text: &str) {
+    assert_eq!(read(line, &[]), Err(CommandLineError::Usage(text.to_owned())), "{line}");
+}
+
+fn check_verify(line: &str, environment: &[(&str, &str)], text: &str) {
+    assert_eq!(read(line, environment), Err(CommandLineError::Verify(text.to_owned())), "{line}");
+}
