@@ -3,6 +3,7 @@
 //! The gateway sees this crate and nothing behind it, so it runs in tests against a fake member.
 
 mod fault;
+pub mod level;
 
 pub use fault::{Code, Fault};
 

@@ -1,1 +1,28 @@
-//! consensus
+//! The parliament: puts opaque commands into one order that a quorum has on disk. The only crate that knows raft.
+//!
+//! [`Replica`] is raft without any I/O: events go in, work comes out. [`Driver`] runs it in a member: one
+//! thread owns the replica and never waits for disk or network, another writes the log. What an entry means
+//! is not known here; who asked for it is a ticket that is handed back.
+//!
+//! INVARIANT: what is handed out as committed was on this member's disk (where it is the quorum) before.
+//! INVARIANT: term and vote are on disk before a message that depends on them leaves.
+//! INVARIANT: a read is released at an index that was committed after the read began, by a leader that has
+//! committed in its term.
+
+mod driver;
+mod log;
+mod logger;
+mod mailbox;
+mod replica;
+mod writer;
+
+pub use driver::{Driver, DriverConfig, Refused, Sink};
+pub use log::LogError;
+pub use mailbox::Mailbox;
+pub use replica::{Append, Committed, Output, Proposal, Readable, Replica, ReplicaConfig, Role, Standing};
+
+/// The first index and term of a new cluster's log: before any entry, at a term that no election reaches, so
+/// that the first leader's term is 2 as in etcd.
+pub const BOOTSTRAP_INDEX: u64 = 1;
+/// See [`BOOTSTRAP_INDEX`].
+pub const BOOTSTRAP_TERM: u64 = 1;

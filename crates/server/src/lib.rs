@@ -1,1 +1,28 @@
-//! server
+//! The member: everything between the door and the disk, put together.
+//!
+//! A write is encoded, admitted, proposed, and awaited by its ticket. A linearizable read asks consensus for an
+//! index and waits until it is applied. Neither holds a lock while it waits.
+//!
+//! INVARIANT: what waits is counted before it is let in and released when its ticket goes.
+//! INVARIANT: a member that failed once answers nothing more.
+
+mod config;
+mod start;
+
+mod member;
+
+mod admission;
+mod shared;
+mod ticket;
+
+mod applier;
+mod housekeeper;
+mod timekeeper;
+
+mod measures;
+
+pub mod folder;
+
+pub use config::Config;
+pub use member::Member;
+pub use start::StartError;

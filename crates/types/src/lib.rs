@@ -32,3 +32,8 @@ pub struct MemberRecord {
     /// Receives the log but does not vote.
     pub learner: bool,
 }
+
+/// The version of etcd whose interface this is: clients look at it to choose modern paths.
+pub const API_VERSION: &str = "3.7.1";
+/// The version that a cluster of such members has: the minor version counts.
+pub const CLUSTER_VERSION: &str = "3.7.0";

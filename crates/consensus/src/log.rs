@@ -1,0 +1,180 @@
+//! The log as raft reads it: what is under way to disk and what was just written stay in memory, the rest is
+//! read back from the log files.
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
+use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
+use wal::WalReader;
+
+/// Entries that raft may ask for again stay in memory up to this many bytes after they were applied.
+const CACHE_BYTES_MAX: usize = 16 << 20;
+
+/// The log or the state files cannot be what this member wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The state machine is ahead of the log: files of different members or times were mixed.
+    #[error(
+        "the database was applied up to index {applied}, but the log ends at {last}: its files are missing or were \
+         replaced; restore the data folder from a backup or replace this member"
+    )]
+    Behind {
+        /// The state machine's index.
+        applied: u64,
+        /// The log's last index.
+        last: u64,
+    },
+    /// There is a hole between the state machine and the log.
+    #[error(
+        "the database was applied up to index {applied}, but the log begins at {first}: its files are missing or \
+         were replaced; restore the data folder from a backup or replace this member"
+    )]
+    Hole {
+        /// The state machine's index.
+        applied: u64,
+        /// The log's first index.
+        first: u64,
+    },
+    /// raft refused the state.
+    #[error("raft cannot start from the state on disk")]
+    Raft(#[source] raft::Error),
+}
+
+pub(crate) struct LogView {
+    reader: WalReader,
+    hard_state: HardState,
+    conf_state: ConfState,
+    // Contiguous, ends with the last entry. Empty after a start, although there may be entries on disk.
+    cache: VecDeque<Entry>,
+    cache_bytes: usize,
+    last_on_disk_at_start: u64,
+}
+
+impl LogView {
+    pub(crate) fn new(reader: WalReader, hard_state: HardState, conf_state: ConfState) -> Self {
+        let last_on_disk_at_start = reader.last_index();
+        Self { reader, hard_state, conf_state, cache: VecDeque::new(), cache_bytes: 0, last_on_disk_at_start }
+    }
+
+    /// Takes entries in that are on their way to disk. They replace what stood at their indexes before.
+    pub(crate) fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else { return };
+        while self.cache.back().is_some_and(|last| last.index >= first.index) {
+            if let Some(entry) = self.cache.pop_back() {
+                self.cache_bytes -= size(&entry);
+            }
+        }
+        if self.cache.is_empty() {
+            self.last_on_disk_at_start = first.index - 1;
+        }
+        for entry in entries {
+            self.cache_bytes += size(entry);
+            self.cache.push_back(entry.clone());
+        }
+    }
+
+    /// Lets go of entries that are on disk and applied, oldest first, down to the limit.
+    pub(crate) fn trim(&mut self, applied: u64) {
+        while self.cache_bytes > CACHE_BYTES_MAX && self.cache.front().is_some_and(|entry| entry.index <= applied) {
+            if let Some(entry) = self.cache.pop_front() {
+                self.cache_bytes -= size(&entry);
+                self.last_on_disk_at_start = self.last_on_disk_at_start.max(entry.index);
+            }
+        }
+    }
+
+    fn read_back(&self, low: u64, high: u64, max_bytes: Option<u64>) -> Result<Vec<Entry>> {
+        let entries = self
+            .reader
+            .entries(low, high, max_bytes.unwrap_or(u64::MAX))
+            .map_err(|source| Error::Store(StorageError::Other(Box::new(source))))?;
+        Ok(entries.into_iter().map(from_wal).collect())
+    }
+}
+
+fn size(entry: &Entry) -> usize {
+    entry.data.len() + std::mem::size_of::<Entry>()
+}
+
+fn from_wal(read: wal::Entry) -> Entry {
+    let mut entry =
+        Entry { index: read.index, term: read.term, context: read.context, data: read.data, ..Entry::default() };
+    entry.set_entry_type(match read.kind {
+        1 => EntryType::EntryConfChange,
+        2 => EntryType::EntryConfChangeV2,
+        _ => EntryType::EntryNormal,
+    });
+    entry
+}
+
+/// The number by which the log knows the type of an entry.
+pub(crate) fn kind(entry: &Entry) -> u8 {
+    match entry.get_entry_type() {
+        EntryType::EntryNormal => 0,
+        EntryType::EntryConfChange => 1,
+        EntryType::EntryConfChangeV2 => 2,
+    }
+}
+
+impl Storage for LogView {
+    fn initial_state(&self) -> Result<RaftState> {
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> Result<Vec<Entry>> {
+        if low < self.first_index()? {
+            return Err(Error::Store(StorageError::Compacted));
+        }
+        let max_size = max_size.into();
+        let cache_first = self.cache.front().map_or(high, |entry| entry.index);
+        if low < cache_first {
+            // Raft asks again for what a short answer left out.
+            return self.read_back(low, high.min(cache_first), max_size);
+        }
+        let from = usize::try_from(low - cache_first).unwrap_or(usize::MAX);
+        let many = usize::try_from(high - low).unwrap_or(usize::MAX);
+        let mut bytes = 0;
+        let limit = max_size.unwrap_or(u64::MAX);
+        let mut entries = Vec::with_capacity(many.min(1024));
+        for entry in self.cache.iter().skip(from).take(many) {
+            bytes += size(entry) as u64;
+            if bytes > limit && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> Result<u64> {
+        if let Some(first) = self.cache.front()
+            && index >= first.index
+        {
+            let offset = usize::try_from(index - first.index).unwrap_or(usize::MAX);
+            return self.cache.get(offset).map(|entry| entry.term).ok_or(Error::Store(StorageError::Unavailable));
+        }
+        self.reader.term(index).ok_or(if index < self.reader.first_index() {
+            Error::Store(StorageError::Compacted)
+        } else {
+            Error::Store(StorageError::Unavailable)
+        })
+    }
+
+    fn first_index(&self) -> Result<u64> {
+        Ok(self.reader.first_index())
+    }
+
+    fn last_index(&self) -> Result<u64> {
+        Ok(self.cache.back().map_or(self.last_on_disk_at_start, |entry| entry.index))
+    }
+
+    fn snapshot(&self, _request_index: u64, _to: u64) -> Result<Snapshot> {
+        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    }
+}

@@ -1,0 +1,65 @@
+//! The thread that owns the log files: what waited while the last sync ran goes down in one write and one sync.
+
+use std::sync::Arc;
+
+use wal::{AppendError, Batch, Durability, HardState, Wal};
+
+use crate::driver::{Inbox, Input};
+use crate::log::kind;
+use crate::mailbox::Mailbox;
+use crate::replica::Append;
+
+/// Work for the log.
+pub(crate) enum Job {
+    /// To be durable.
+    Append(Append),
+    /// Entries up to this index are no longer needed.
+    Release(u64),
+}
+
+/// Runs until the box is closed. An error is final: what is on disk is unknown from then on, so nothing more
+/// may be acknowledged.
+pub(crate) fn run<W, R>(mut wal: Wal, jobs: &Arc<Mailbox<Job>>, inbox: &Arc<Inbox<W, R>>) {
+    let mut taken = Vec::new();
+    let mut batch = Batch::new();
+    while jobs.take(&mut taken, None) {
+        if let Err(error) = write(&mut wal, &mut batch, taken.drain(..), inbox) {
+            let _ = inbox.deliver(Input::Failed(error));
+            return;
+        }
+    }
+}
+
+fn write<W, R>(
+    wal: &mut Wal,
+    batch: &mut Batch,
+    jobs: impl Iterator<Item = Job>,
+    inbox: &Inbox<W, R>,
+) -> Result<(), AppendError> {
+    let mut durable = None;
+    let mut release = None;
+    batch.clear();
+    for job in jobs {
+        match job {
+            Job::Append(append) => {
+                for entry in &append.entries {
+                    batch.entry(entry.index, entry.term, kind(entry), &entry.context, &entry.data);
+                }
+                if let Some(state) = append.hard_state {
+                    batch.hard_state(HardState { term: state.term, vote: state.vote, commit: state.commit });
+                }
+                durable = Some(append.number);
+            }
+            Job::Release(index) => release = Some(index),
+        }
+    }
+    if let Some(number) = durable {
+        wal.append(batch, Durability::Synced)?;
+        // The box is closed only when the member stops; then nobody needs to know.
+        let _ = inbox.deliver(Input::Persisted(number));
+    }
+    if let Some(index) = release {
+        wal.release(index)?;
+    }
+    Ok(())
+}

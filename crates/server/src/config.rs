@@ -1,0 +1,61 @@
+//! What a member must be told. Paths and words have been parsed; nothing here is read from the environment.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stdx::Clock;
+use telemetry::Registry;
+use types::{ClusterId, Limits, MemberId, MemberRecord};
+
+/// See the module.
+#[derive(Clone)]
+pub struct Config {
+    /// Where this member keeps its data. The caller holds the lock on it.
+    pub data_dir: PathBuf,
+    /// This member's name.
+    pub name: String,
+    /// This member's id, as its peer URLs and the token give it. Only a new data folder takes it: an old one
+    /// knows its own.
+    pub member: MemberId,
+    /// The cluster's id; likewise.
+    pub cluster: ClusterId,
+    /// Everybody the cluster begins with, this member too; likewise.
+    pub founders: Vec<MemberRecord>,
+    /// Where clients reach this member; told to the cluster at every start.
+    pub client_urls: Vec<String>,
+    /// What one request may cost.
+    pub limits: Limits,
+    /// One heartbeat, which is one tick of raft.
+    pub heartbeat: Duration,
+    /// A follower without a leader waits at least this long.
+    pub election: Duration,
+    /// Whether v2 is served.
+    pub v2_enabled: bool,
+    /// Memory for the database's tables, caches and filters together, in bytes.
+    pub database_memory_bytes: usize,
+    /// How large the database may grow, in bytes, as it is told to operators; 0 is no limit.
+    pub quota_bytes: u64,
+    /// Size of a log segment, in bytes.
+    pub segment_bytes: u64,
+    /// The database is flushed when this many bytes of log would have to be replayed.
+    pub replay_bytes_max: u64,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where this member's metrics go.
+    pub registry: Registry,
+}
+
+impl Config {
+    /// How long a request may take before its client is told that it may or may not have happened:
+    /// etcd's five seconds and two elections.
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_secs(5) + 2 * self.election
+    }
+
+    /// Ticks without a leader before an election.
+    pub fn election_ticks(&self) -> usize {
+        let ticks = self.election.as_millis() / self.heartbeat.as_millis().max(1);
+        usize::try_from(ticks).unwrap_or(usize::MAX).max(2)
+    }
+}

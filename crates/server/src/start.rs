@@ -1,0 +1,257 @@
+//! How a member comes to life: from a folder, new or old, to threads that run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use apply::{Machine, Position};
+use consensus::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig};
+use parking_lot::Mutex;
+use store::{Store, StoreError};
+use telemetry::{Gauge, Histogram};
+use types::{ClusterId, Index, MemberId, MemberRecord, Term};
+use wal::{Identity, Observer, Recovered, Wal};
+
+use crate::admission::Admission;
+use crate::applier::{self, Deliveries, Stairs};
+use crate::config::Config;
+use crate::housekeeper;
+use crate::measures::Measures;
+use crate::member::{House, Member};
+use crate::shared::Shared;
+use crate::timekeeper;
+
+/// Proposals and reads that may wait for the consensus thread; more are refused. It takes all of them at once,
+/// so this many wait only when it cannot run.
+const WAITING_MAX: usize = 131_072;
+
+/// Why a member did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A folder could not be made.
+    #[error("cannot create {path}; check who owns the data folder")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database could not be opened or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state in the database could not be read.
+    #[error(transparent)]
+    State(#[from] apply::OpenError),
+    /// The log could not be opened.
+    #[error("cannot open the log in {path}")]
+    Log {
+        /// The log's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: wal::OpenError,
+    },
+    /// The log could not be begun.
+    #[error("cannot begin the log")]
+    Begin(#[from] wal::AppendError),
+    /// The log and the database do not fit.
+    #[error(transparent)]
+    Mixed(#[from] LogError),
+    /// A member that is not in its own cluster.
+    #[error("this member ({member}) is not in the member list of its data folder; the folder belongs to another member")]
+    NotAMember {
+        /// The member that the log belongs to.
+        member: MemberId,
+    },
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Member {
+    /// Opens the data folder, which the caller has locked, and starts to take part. Returns as soon as the
+    /// threads run; [`Member::ready`] tells when it serves.
+    pub fn start(config: &Config) -> Result<Arc<Self>, StartError> {
+        let folders = Folders::create(config)?;
+        let options = store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
+        let store = Arc::new(Store::open(&folders.db, &options)?);
+        let mut machine = Machine::open(Arc::clone(&store))?;
+        let (wal, recovered, measures) = open_log(config, &folders, &mut machine)?;
+        let (cluster, id) = (ClusterId(recovered.identity.cluster), MemberId(recovered.identity.member));
+        let voters: Vec<MemberId> =
+            machine.members().list().into_iter().filter(|member| !member.learner).map(|member| member.id).collect();
+        if !voters.contains(&id) {
+            return Err(StartError::NotAMember { member: id });
+        }
+        let applied = machine.position().index;
+        let replica = Replica::new(
+            &ReplicaConfig {
+                member: id,
+                voters,
+                election_ticks: config.election_ticks(),
+                heartbeat_ticks: 1,
+                applied,
+                boot_nonce: rand::random(),
+            },
+            wal.reader(),
+            recovered.hard_state,
+        )?;
+        tracing::info!(
+            cluster = %cluster, member = %id, applied = applied.0, last = recovered.last_index,
+            "the data folder is open; what the log holds beyond the database is replayed"
+        );
+        Self::run(config, machine, wal, replica, (cluster, id), measures)
+    }
+
+    fn run(
+        config: &Config,
+        machine: Machine,
+        wal: Wal,
+        replica: Replica<crate::ticket::WriteTicket, crate::ticket::ReadTicket>,
+        (cluster, id): (ClusterId, MemberId),
+        measures: Measures,
+    ) -> Result<Arc<Self>, StartError> {
+        let shared = Arc::new(Shared::new(machine.position().index));
+        // Bounded by what was admitted: consensus hands out only what was proposed and not yet applied.
+        let deliveries = Arc::new(Deliveries::new(usize::MAX));
+        let stairs = Stairs { deliveries: Arc::clone(&deliveries), shared: Arc::clone(&shared) };
+        let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
+        let (mvcc, v2, members) =
+            (Arc::clone(machine.mvcc()), Arc::clone(machine.v2()), Arc::clone(machine.members()));
+        let store = Arc::clone(machine.store());
+        let driver = Driver::start(driver_config, replica, wal, stairs, shared.applied_number())?;
+        let house = Arc::new(House { driver, store, mvcc, v2, members, shared });
+        let member = Arc::new(Self {
+            house: Arc::clone(&house),
+            admission: Arc::new(Admission::default()),
+            cluster,
+            id,
+            limits: config.limits,
+            quota_bytes: config.quota_bytes,
+            v2_enabled: config.v2_enabled,
+            request_timeout: config.request_timeout(),
+            clock: Arc::clone(&config.clock),
+            measures,
+            deliveries: Arc::clone(&deliveries),
+            chores: Arc::new(Mailbox::new(1)),
+            threads: Mutex::new(Vec::new()),
+        });
+        member.start_threads(config, machine)?;
+        Ok(member)
+    }
+
+    fn start_threads(&self, config: &Config, machine: Machine) -> Result<(), StartError> {
+        let mut threads = self.threads.lock();
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let (house, deliveries) = (Arc::clone(&self.house), Arc::clone(&self.deliveries));
+        let seconds = self.measures.backend_commit.clone();
+        threads.push(named("apply").spawn(move || {
+            applier::run(machine, &deliveries, &house.shared, &seconds);
+        })?);
+        let (house, chores, replay) = (Arc::clone(&self.house), Arc::clone(&self.chores), config.replay_bytes_max);
+        threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, replay, &chores))?);
+        let (house, chores, clock) = (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.clock));
+        let this_member = self.describe(config);
+        threads.push(named("timekeeper").spawn(move || timekeeper::run(&house, &clock, &this_member, &chores))?);
+        Ok(())
+    }
+
+    // What this member tells the cluster about itself: its peer URLs stay as they are until they are changed
+    // by a request, its name and client URLs are as configured now.
+    fn describe(&self, config: &Config) -> MemberRecord {
+        let known = self.house.members.get(self.id);
+        MemberRecord {
+            id: self.id,
+            name: config.name.clone(),
+            peer_urls: known.as_ref().map(|member| member.peer_urls.clone()).unwrap_or_default(),
+            client_urls: config.client_urls.clone(),
+            learner: known.is_some_and(|member| member.learner),
+        }
+    }
+}
+
+struct Folders {
+    wal: PathBuf,
+    db: PathBuf,
+}
+
+impl Folders {
+    fn create(config: &Config) -> Result<Self, StartError> {
+        let member = config.data_dir.join("member");
+        let folders = Self { wal: member.join("wal"), db: member.join("db") };
+        for path in [&folders.wal, &folders.db, &member.join("snap")] {
+            std::fs::create_dir_all(path).map_err(|source| StartError::Folder { path: path.clone(), source })?;
+        }
+        Ok(folders)
+    }
+}
+
+/// Opens the log; begins it, and the database with it, where there is none. The log comes last: a crash before
+/// it is there leaves a folder that begins again.
+fn open_log(
+    config: &Config,
+    folders: &Folders,
+    machine: &mut Machine,
+) -> Result<(Wal, Recovered, Measures), StartError> {
+    let identity = Identity { cluster: config.cluster.0, member: config.member.0, salt: rand::random() };
+    let measures = Measures::new(config, config.member);
+    if machine.position() == Position::default() {
+        let beginning = Position { index: Index(BOOTSTRAP_INDEX), term: Term(BOOTSTRAP_TERM) };
+        machine.bootstrap(beginning, &config.founders)?;
+    }
+    let disk = Arc::new(wal::Folder::new(&folders.wal));
+    let log_config = wal::Config {
+        segment_bytes: config.segment_bytes,
+        observer: Arc::new(Stopwatch::new(&measures.wal_fsync, &measures.wal_bytes)),
+        ..wal::Config::new(identity)
+    };
+    let (mut wal, mut recovered) = Wal::open(disk, &log_config)
+        .map_err(|source| StartError::Log { path: folders.wal.clone(), source })?;
+    if let Some(cut) = &recovered.cut {
+        tracing::info!(file = cut.file, offset = cut.offset, "cut the torn end of the log; it was never acknowledged");
+    }
+    if recovered.last_index < BOOTSTRAP_INDEX {
+        let hard_state = wal::HardState { term: BOOTSTRAP_TERM, vote: 0, commit: BOOTSTRAP_INDEX };
+        wal.reset_to(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Some(hard_state))?;
+        recovered.hard_state = hard_state;
+        recovered.last_index = BOOTSTRAP_INDEX;
+    }
+    Ok((wal, recovered, measures))
+}
+
+/// Times what the log does, on the log's own thread.
+struct Stopwatch {
+    fsync: Histogram,
+    bytes: Gauge,
+    began: Mutex<Option<Instant>>,
+}
+
+impl Stopwatch {
+    fn new(fsync: &Histogram, bytes: &Gauge) -> Self {
+        Self { fsync: fsync.clone(), bytes: bytes.clone(), began: Mutex::new(None) }
+    }
+}
+
+/// A sync that takes longer than this is worth a line in the log, as in etcd.
+const SLOW_SYNC: Duration = Duration::from_secs(1);
+
+impl Observer for Stopwatch {
+    fn wrote(&self, bytes: u64) {
+        self.bytes.increment(bytes as f64);
+    }
+
+    fn sync_begins(&self) {
+        *self.began.lock() = Some(Instant::now());
+    }
+
+    fn sync_ends(&self) {
+        let Some(began) = self.began.lock().take() else { return };
+        let took = began.elapsed();
+        self.fsync.record(took);
+        if took > SLOW_SYNC {
+            tracing::warn!(?took, expected = ?SLOW_SYNC, "slow fdatasync; the disk of the log is overloaded");
+        }
+    }
+}

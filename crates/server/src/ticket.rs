@@ -1,0 +1,42 @@
+//! What a request leaves behind when it goes into the house, and by which it gets its outcome.
+
+use command::Outcome;
+use tokio::sync::oneshot;
+
+use crate::admission::Permit;
+
+/// Of a write. Its permit goes with it: room is given back when the outcome is there, not when the client left.
+pub(crate) struct WriteTicket {
+    reply: Option<oneshot::Sender<Outcome>>,
+    _permit: Option<Permit>,
+}
+
+impl WriteTicket {
+    /// For a client that waits.
+    pub(crate) fn waited_for(reply: oneshot::Sender<Outcome>, permit: Permit) -> Self {
+        Self { reply: Some(reply), _permit: Some(permit) }
+    }
+
+    /// For a chore of the member's own.
+    pub(crate) fn silent() -> Self {
+        Self { reply: None, _permit: None }
+    }
+
+    /// Hands the outcome over, if somebody still waits.
+    pub(crate) fn answer(self, outcome: Outcome) {
+        if let Some(reply) = self.reply {
+            // A client that left does not want to know.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+/// Of a read: it may go on.
+pub(crate) struct ReadTicket(pub(crate) oneshot::Sender<()>);
+
+impl ReadTicket {
+    /// Lets the read go on.
+    pub(crate) fn release(self) {
+        let _ = self.0.send(());
+    }
+}

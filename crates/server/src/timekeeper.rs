@@ -1,0 +1,36 @@
+//! The chores of a leader that depend on the time: v2 nodes whose time has come, and telling the cluster who
+//! this member is.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use command::Command;
+use consensus::Mailbox;
+use stdx::Clock;
+use types::v2::{Timestamp, Write};
+use types::MemberRecord;
+
+use crate::member::House;
+use crate::ticket::WriteTicket;
+
+/// How often it looks. etcd looks at v2's times twice a second.
+const ROUND: Duration = Duration::from_millis(250);
+
+/// Runs until the box is closed; nothing is ever put into it.
+pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRecord, stop: &Mailbox<()>) {
+    let mut nothing = Vec::new();
+    let mut next = Instant::now();
+    while stop.take(&mut nothing, Some(next)) {
+        next = Instant::now() + ROUND;
+        if !house.shared.confirmed() {
+            continue;
+        }
+        if house.members.get(this_member.id).as_ref() != Some(this_member) {
+            house.propose_silently(&Command::SetMember(this_member.clone()), WriteTicket::silent());
+        }
+        let now = Timestamp(clock.wall_ns());
+        if house.v2.next_expiry().is_some_and(|due| due <= now) {
+            house.propose_silently(&Command::V2 { write: Write::Expire { now }, now }, WriteTicket::silent());
+        }
+    }
+}
