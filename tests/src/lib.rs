@@ -1,1 +1,27 @@
-//! tests
+//! The harness: real processes, real sockets, and answers shown exactly as they came.
+//!
+//! Nothing here knows how Kvorum works inside. Whatever a test wants to know it asks over the network, from
+//! the command line, or from a file that an operator could read too.
+
+mod markdown;
+mod port;
+mod wait;
+
+pub mod answer;
+pub mod grpc;
+pub mod http1;
+pub mod node;
+pub mod text;
+
+pub use markdown::{Table, table_after};
+pub use node::{Node, Program};
+pub use wait::until;
+
+use std::path::PathBuf;
+
+/// The root of the work tree.
+pub fn root() -> PathBuf {
+    let mut path = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    path.pop();
+    path
+}

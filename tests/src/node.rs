@@ -1,0 +1,259 @@
+//! One server process, ours or real etcd, started with the same flags on a folder and ports of its own.
+//!
+//! INVARIANT: a process started here is ended here, by its process id, however the test ends.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+use std::{env, thread};
+
+use anyhow::{Context, bail, ensure};
+use tempfile::TempDir;
+
+use crate::http1;
+use crate::port;
+use crate::wait::{PATIENCE, until};
+
+/// Starts are tried again with other ports when somebody was faster at taking one.
+const STARTS_MAX: usize = 3;
+
+/// Which server a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// Ours.
+    Kvorum,
+    /// The real one.
+    Etcd,
+}
+
+/// A server program on this machine.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which it is.
+    pub flavor: Flavor,
+}
+
+impl Program {
+    /// Our binary: `KVORUM_BINARY` when set, else the one that cargo put beside the tests.
+    pub fn kvorum() -> anyhow::Result<Self> {
+        let path = match env::var_os("KVORUM_BINARY") {
+            Some(path) => PathBuf::from(path),
+            None => {
+                let test = env::current_exe().context("where this test is")?;
+                let folder = test.parent().and_then(Path::parent).context("the target folder")?;
+                folder.join("kvorum")
+            }
+        };
+        ensure!(path.is_file(), "there is no {}; run `make test`, which builds it first", path.display());
+        Ok(Self { path, flavor: Flavor::Kvorum })
+    }
+
+    /// Real etcd 3.4.23, as Debian ships it; `ETCD_BINARY` names another one.
+    pub fn etcd() -> anyhow::Result<Self> {
+        let path = env::var_os("ETCD_BINARY").map_or_else(|| PathBuf::from("/usr/bin/etcd"), PathBuf::from);
+        ensure!(path.is_file(), "there is no {}; run `make test`, which installs etcd-server", path.display());
+        Ok(Self { path, flavor: Flavor::Etcd })
+    }
+
+    /// Runs to the end with `flags`, for starts that are refused; one that is not ended by then is killed.
+    pub fn run(&self, flags: &[&str]) -> anyhow::Result<Output> {
+        let mut child = Command::new(&self.path)
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("start {}", self.path.display()))?;
+        let ended = until(PATIENCE, || child.try_wait().ok().flatten());
+        if ended.is_none() {
+            child.kill().context("end what did not end by itself")?;
+        }
+        let output = child.wait_with_output().context("collect the output")?;
+        ensure!(ended.is_some(), "it kept running with {flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(output)
+    }
+}
+
+/// A server on a folder and two ports. Dropping it ends the process and removes the folder; when the test
+/// failed, its log is shown first.
+#[derive(Debug)]
+pub struct Node {
+    program: Program,
+    folder: TempDir,
+    client_port: u16,
+    peer_port: u16,
+    flags: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Node {
+    /// Starts on a new folder and waits until it serves. `flags` come after the usual ones.
+    pub fn start(program: &Program, flags: &[&str]) -> anyhow::Result<Self> {
+        let mut last = None;
+        for _ in 0..STARTS_MAX {
+            let (client_port, peer_port) = port::free_pair().context("find free ports")?;
+            let mut node = Self {
+                program: program.clone(),
+                folder: tempfile::Builder::new().prefix("kvorum-test-").tempdir().context("make a folder")?,
+                client_port,
+                peer_port,
+                flags: flags.iter().map(ToString::to_string).collect(),
+                child: None,
+            };
+            match node.restart() {
+                Ok(()) => return Ok(node),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("no start was tried")?)
+    }
+
+    /// Where clients reach it.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.client_port).into()
+    }
+
+    /// Where clients reach it, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The port for other members.
+    pub fn peer_port(&self) -> u16 {
+        self.peer_port
+    }
+
+    /// The folder with its data.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Which server it is.
+    pub fn flavor(&self) -> Flavor {
+        self.program.flavor
+    }
+
+    /// Starts the process on what is in the folder and waits until it serves.
+    pub fn restart(&mut self) -> anyhow::Result<()> {
+        self.spawn()?;
+        self.wait_ready()
+    }
+
+    /// Starts the process and does not wait for anything.
+    pub fn spawn(&mut self) -> anyhow::Result<()> {
+        ensure!(self.child.is_none(), "it is already running");
+        let log = File::options().create(true).append(true).open(self.log_path()).context("open the log")?;
+        let child = Command::new(&self.program.path)
+            .args(self.usual_flags())
+            .args(&self.flags)
+            .env_remove("ETCD_BINARY")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("share the log")?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("start {}", self.program.path.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until it answers as healthy and has decided its version.
+    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let address = self.address();
+        let mut ended = None;
+        let ready = until(PATIENCE, || {
+            ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            (ended.is_some() || serves(address)).then_some(())
+        });
+        if let Some(status) = ended {
+            self.child = None;
+            bail!("it ended at its start with {status}; its log:\n{}", self.log_tail());
+        }
+        ensure!(ready.is_some(), "it does not serve after {PATIENCE:?}; its log:\n{}", self.log_tail());
+        Ok(())
+    }
+
+    /// Ends the process as a power cut would: kill -9.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("it is not running")?;
+        child.kill().context("kill -9")?;
+        child.wait().context("wait for the killed process")?;
+        Ok(())
+    }
+
+    /// Asks the process to end (SIGTERM) and answers how it did.
+    pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        let child = self.child.as_mut().context("it is not running")?;
+        let pid = child.id().to_string();
+        ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "SIGTERM was not delivered");
+        let status = until(PATIENCE, || child.try_wait().ok().flatten());
+        let status = status.with_context(|| format!("it ignores SIGTERM; its log:\n{}", self.log_tail()))?;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// Whether the process is still there.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The last of what it logged.
+    pub fn log_tail(&self) -> String {
+        const LINES_MAX: usize = 40;
+        let text = fs::read(self.log_path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().skip(lines.len().saturating_sub(LINES_MAX)).map(|line| format!("    {line}\n")).collect()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn usual_flags(&self) -> Vec<String> {
+        let client = self.url();
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+        let mut flags: Vec<String> = [
+            ("--name", "default"),
+            ("--data-dir", "data"),
+            ("--listen-client-urls", &client),
+            ("--advertise-client-urls", &client),
+            ("--listen-peer-urls", &peer),
+            ("--initial-advertise-peer-urls", &peer),
+            ("--initial-cluster", &format!("default={peer}")),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()])
+        .collect();
+        flags.push("--enable-v2=true".to_owned());
+        if self.program.flavor == Flavor::Etcd {
+            flags.extend(["--logger=zap", "--log-outputs=stderr"].map(str::to_owned));
+        }
+        flags
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.child.is_some() && self.kill().is_err() {
+            eprintln!("{} could not be ended", self.program.path.display());
+        }
+        if thread::panicking() {
+            eprintln!("the log of {} ends with:\n{}", self.program.path.display(), self.log_tail());
+        }
+    }
+}
+
+/// Whether a server there answers as healthy and knows the version of its cluster.
+fn serves(address: SocketAddr) -> bool {
+    let get = |target: &str| -> io::Result<http1::Reply> {
+        http1::exchange(address, &http1::request("GET", target, &[], None), Duration::from_secs(5))
+    };
+    let healthy = get("/health").is_ok_and(|reply| reply.status == 200);
+    healthy && get("/version").is_ok_and(|reply| !reply.body_text().contains("not_decided"))
+}

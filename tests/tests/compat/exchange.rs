@@ -1,0 +1,128 @@
+//! Sends one request of a scenario to one server and takes the answer apart.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use ::tests::answer::Answer;
+use ::tests::{Node, grpc, http1, text, until};
+
+use crate::scenario::{Send, Step};
+
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Bodies longer than this are shown by their length and their beginning.
+const BODY_SHOWN_MAX: usize = 20_000;
+
+/// Sends the step and answers what came back, normalised. A connection that ends without an answer is an
+/// answer too.
+pub(crate) fn ask(node: &Node, step: &Step) -> anyhow::Result<Answer> {
+    if !step.until {
+        return once(node, step);
+    }
+    let mut last = None;
+    let found = until(PATIENCE, || match once(node, step) {
+        Ok(answer) if status_of(&answer, step) == step.status => Some(answer),
+        other => {
+            last = Some(other);
+            None
+        }
+    });
+    match (found, last) {
+        (Some(answer), _) => Ok(answer),
+        (None, Some(last)) => last,
+        (None, None) => anyhow::bail!("it was never asked"),
+    }
+}
+
+/// The status that a data file names.
+pub(crate) fn status_of<'a>(answer: &'a Answer, step: &Step) -> &'a str {
+    match step.send {
+        Send::Grpc { .. } | Send::GrpcBytes { .. } => answer.part("trailer grpc-status"),
+        Send::Http { .. } | Send::Bytes => answer.part("status"),
+    }
+}
+
+fn once(node: &Node, step: &Step) -> anyhow::Result<Answer> {
+    let body = step.body.as_deref().map(text::expand).transpose()?;
+    let mut answer = match &step.send {
+        Send::Http { method, target } => {
+            let body = body.as_deref().map(text::encode_bytes).transpose()?;
+            let bytes = http1::request(method, target, &step.headers, body.as_deref().map(str::as_bytes));
+            http_answer(node, &bytes)
+        }
+        Send::Bytes => {
+            let lines: Vec<&str> = body.as_deref().unwrap_or_default().lines().collect();
+            http_answer(node, &text::unescape(&lines.join("\r\n"))?)
+        }
+        Send::Grpc { method } => grpc_answer(node, step, method, &body.unwrap_or_default())?,
+        Send::GrpcBytes { path } => {
+            let message = text::unescape(&body.unwrap_or_default())?;
+            let output = grpc::method_at(path).map(|method| method.output());
+            match grpc::call(node.address(), path, &step.headers, &message, PATIENCE) {
+                Ok(reply) => grpc_parts(&reply, |message| match &output {
+                    Some(output) => grpc::decode(output.clone(), message),
+                    None => Ok(message.escape_ascii().to_string()),
+                })?,
+                Err(_) => no_answer(),
+            }
+        }
+    };
+    answer.normalise((node.address().port(), node.peer_port()));
+    Ok(answer)
+}
+
+fn http_answer(node: &Node, bytes: &[u8]) -> Answer {
+    let Ok(reply) = http1::exchange(node.address(), bytes, PATIENCE) else { return no_answer() };
+    let mut answer = Answer::default();
+    answer.add("status", &reply.status.to_string());
+    for (name, value) in &reply.headers {
+        answer.add(&format!("header {}", name.to_ascii_lowercase()), value);
+    }
+    for (name, value) in &reply.trailers {
+        answer.add(&format!("trailer {}", name.to_ascii_lowercase()), value);
+    }
+    answer.add("body", &shown(&reply.body));
+    answer.add("body length", &reply.body.len().to_string());
+    answer
+}
+
+fn grpc_answer(node: &Node, step: &Step, name: &str, json: &str) -> anyhow::Result<Answer> {
+    let method = grpc::method(name).with_context(|| format!("there is no method {name}"))?;
+    let message = grpc::encode(method.input(), &text::encode_bytes(json)?)?;
+    match grpc::call(node.address(), &grpc::path_of(&method), &step.headers, &message, PATIENCE) {
+        Ok(reply) => grpc_parts(&reply, |message| grpc::decode(method.output(), message)),
+        Err(_) => Ok(no_answer()),
+    }
+}
+
+/// An answer of gRPC may come without a message, and then its trailers come as headers: both forms mean the
+/// same and are shown as the longer one.
+fn grpc_parts(reply: &grpc::Reply, decode: impl Fn(&[u8]) -> anyhow::Result<String>) -> anyhow::Result<Answer> {
+    let mut answer = Answer::default();
+    answer.add("status", &reply.http_status.to_string());
+    for (name, value) in &reply.headers {
+        let kind = if name.starts_with("grpc-") { "trailer" } else { "header" };
+        answer.add(&format!("{kind} {name}"), value);
+    }
+    for (name, value) in &reply.trailers {
+        answer.add(&format!("trailer {name}"), value);
+    }
+    let messages: Vec<String> = reply.messages.iter().map(|message| decode(message)).collect::<Result<_, _>>()?;
+    answer.add("body", &shown(messages.join("\n").as_bytes()));
+    Ok(answer)
+}
+
+fn no_answer() -> Answer {
+    let mut answer = Answer::default();
+    answer.add("status", "closed without an answer");
+    answer
+}
+
+fn shown(body: &[u8]) -> String {
+    match String::from_utf8(body.to_vec()) {
+        Ok(text) if text.len() <= BODY_SHOWN_MAX => text,
+        Ok(text) => format!("{}... ({} bytes)", text.chars().take(200).collect::<String>(), text.len()),
+        Err(_) => body.escape_ascii().to_string(),
+    }
+}

@@ -1,0 +1,149 @@
+//! The data files under `tests/compat/`: requests in the order in which they are sent, written to be read.
+//!
+//! A line that begins with `#` is a remark. A line that begins with `>>>` begins a request:
+//!
+//! ```text
+//! >>> POST /v3/kv/put => 200            HTTP; what follows are header lines, then the body
+//! >>> grpc KV/Put => 0                  gRPC; metadata lines, then the message in its JSON form
+//! >>> grpc-bytes /a.B/C => 12           gRPC with any path, and the bytes of the message with escapes
+//! >>> bytes => 400                      HTTP; the lines that follow are sent as they are, with escapes
+//! >>> until GET /v2/keys/x => 404       asked until the status is the expected one
+//! ```
+//!
+//! The number is the status that real etcd answers, and is checked, so that a scenario cannot rot unseen.
+//! `b"foo"` in a JSON body is the base64 of foo, and `${repeat:x:9}` is nine x.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use ::tests::text;
+
+/// How a request is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Send {
+    /// Method and target of HTTP.
+    Http { method: String, target: String },
+    /// A method of gRPC by its short name.
+    Grpc { method: String },
+    /// Any path of gRPC, and any bytes.
+    GrpcBytes { path: String },
+    /// Any bytes of HTTP.
+    Bytes,
+}
+
+/// A request of a scenario.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    /// Where it is written.
+    pub(crate) line: usize,
+    /// What it is called in reports and in the list of allowed differences: its first line.
+    pub(crate) title: String,
+    /// How it is sent.
+    pub(crate) send: Send,
+    /// Sent again until the status is the expected one.
+    pub(crate) until: bool,
+    /// What real etcd answers: a status of HTTP, or of gRPC. `None` when it says nothing at all.
+    pub(crate) status: String,
+    /// Header or metadata lines.
+    pub(crate) headers: Vec<(String, String)>,
+    /// What follows, if anything.
+    pub(crate) body: Option<String>,
+}
+
+/// A data file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scenario {
+    /// The name of its file without the ending.
+    pub(crate) name: String,
+    /// Its requests.
+    pub(crate) steps: Vec<Step>,
+}
+
+/// Every scenario there is, by name.
+pub(crate) fn all(folder: &Path) -> anyhow::Result<Vec<Scenario>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|ending| ending == "txt"));
+    files.sort();
+    files.iter().map(|file| read(file)).collect()
+}
+
+fn read(file: &Path) -> anyhow::Result<Scenario> {
+    let name = file.file_stem().context("a file name")?.to_string_lossy().into_owned();
+    let text = fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
+    parse(&name, &text)
+}
+
+pub(crate) fn parse(name: &str, text: &str) -> anyhow::Result<Scenario> {
+    let mut steps: Vec<Step> = Vec::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        if let Some(first) = text.strip_prefix(">>> ") {
+            steps.push(first_line(line, first).with_context(|| format!("{name}.txt:{line}"))?);
+        } else if !text.starts_with('#')
+            && let Some(step) = steps.last_mut()
+        {
+            following_line(step, text);
+        }
+    }
+    for step in &mut steps {
+        step.body = step.body.take().map(|body| body.trim_end().to_owned()).filter(|body| !body.is_empty());
+    }
+    Ok(Scenario { name: name.to_owned(), steps })
+}
+
+fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
+    let (title, status) = text.rsplit_once(" => ").context("no ` => STATUS` at the end")?;
+    let (until, title) = title.strip_prefix("until ").map_or((false, title), |title| (true, title));
+    let send = match title.split_once(' ') {
+        None if title == "bytes" => Send::Bytes,
+        Some(("grpc", method)) => Send::Grpc { method: method.to_owned() },
+        Some(("grpc-bytes", path)) => Send::GrpcBytes { path: path.to_owned() },
+        Some((method, target)) if method.chars().all(|char| char.is_ascii_uppercase()) => {
+            Send::Http { method: method.to_owned(), target: text::expand(target)? }
+        }
+        _ => bail!("`{title}` is no request"),
+    };
+    let status = status.trim().to_owned();
+    Ok(Step { line, title: title.to_owned(), send, until, status, headers: Vec::new(), body: None })
+}
+
+fn following_line(step: &mut Step, text: &str) {
+    if step.body.is_none() && step.send != Send::Bytes {
+        if let Some((name, value)) = header(text) {
+            step.headers.push((name.to_owned(), value.to_owned()));
+            return;
+        }
+        if text.is_empty() {
+            return;
+        }
+    }
+    let body = step.body.get_or_insert_default();
+    if !body.is_empty() {
+        body.push('\n');
+    }
+    body.push_str(text);
+}
+
+fn header(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once(": ")?;
+    let is_name = name.chars().all(|char| char.is_ascii_alphanumeric() || char == '-');
+    (is_name && !name.is_empty()).then_some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_as_its_reader_would() {
+        let text = "# remark\n>>> POST /a?b => 200\nX-A: b\n{\"x\": 1,\n \"y\": 2}\n\n# remark\n>>> until GET /c => 404\n>>> grpc KV/Put => 3\n";
+        let scenario = parse("s", text).expect("well-formed");
+        let [post, get, put] = scenario.steps.as_slice() else { panic!("three requests") };
+        assert_eq!(post.body.as_deref(), Some("{\"x\": 1,\n \"y\": 2}"));
+        assert_eq!((post.headers.len(), post.title.as_str(), post.line), (1, "POST /a?b", 2));
+        assert!(get.until && get.status == "404" && get.body.is_none());
+        assert_eq!(put.send, Send::Grpc { method: "KV/Put".to_owned() });
+        assert!(parse("s", ">>> POST /a").is_err() && parse("s", ">>> nonsense => 1").is_err());
+    }
+}
