@@ -1,0 +1,65 @@
+//! Random histories against the model, on the real file system and on the double, without crashes.
+
+mod model;
+
+use std::sync::Arc;
+
+use model::{Run, config, random, random_op};
+use wal::double::DoubleDisk;
+use wal::{Disk, Folder};
+
+fn live(disk: &Arc<dyn Disk>, seed: u64, background: bool, ops: usize) {
+    let config = config(background);
+    let mut random = random(seed);
+    let mut run = Run::default();
+    run.open(Arc::clone(disk), &config).expect("a new log opens");
+    for at in 0..ops {
+        let op = random_op(&mut random);
+        run.apply(&op, disk, &config).unwrap_or_else(|error| panic!("seed {seed} op {at} {op:?}: {error}"));
+        let (state, wal) = (run.state(), run.wal.as_ref().expect("open"));
+        assert_eq!(wal.last_index(), state.last(), "seed {seed} op {at} {op:?}");
+        assert_eq!(wal.hard_state(), state.hard, "seed {seed} op {at} {op:?}");
+        assert!(wal.first_index() <= state.released.max(state.base.0) + 1, "seed {seed} op {at} {op:?}");
+        state
+            .check_entries(wal, wal.first_index())
+            .unwrap_or_else(|why| panic!("seed {seed} op {at} {op:?}: {why}"));
+    }
+    run.open(Arc::clone(disk), &config).unwrap_or_else(|why| panic!("seed {seed} at the end: {why}"));
+}
+
+#[test]
+fn a_log_in_memory_is_its_model() {
+    for seed in 0..1000 {
+        let disk: Arc<dyn Disk> = Arc::new(DoubleDisk::default());
+        live(&disk, seed, false, 60);
+    }
+}
+
+#[test]
+fn a_log_in_files_with_its_thread_is_its_model() {
+    for seed in 0..20 {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let disk: Arc<dyn Disk> = Arc::new(Folder::new(folder.path()));
+        live(&disk, seed, true, 80);
+    }
+}
+
+#[test]
+fn released_segments_are_used_again() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk: Arc<dyn Disk> = Arc::new(Folder::new(folder.path()));
+    let config = config(true);
+    let mut run = Run::default();
+    run.open(Arc::clone(&disk), &config).expect("a new log opens");
+    for _ in 0..300 {
+        let durability = wal::Durability::Synced;
+        let op = model::Op::Append { back: 0, term_up: 0, sizes: vec![900], hard: true, durability };
+        run.apply(&op, &disk, &config).expect("the disk works");
+        run.apply(&model::Op::Release { keep: 2 }, &disk, &config).expect("the disk works");
+    }
+    run.open(Arc::clone(&disk), &config).expect("it opens again");
+    drop(run);
+    // 75 segments were written; in use, ready, spare and one in the making are at most nine files.
+    let files = disk.list().expect("the folder lists").len();
+    assert!(files < 16, "{files} files are left");
+}
