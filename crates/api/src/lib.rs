@@ -10,8 +10,8 @@ pub use fault::{Code, Fault};
 use async_trait::async_trait;
 use types::v2;
 use types::{
-    ClusterId, DeleteRange, DeleteReply, Index, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery, RangeReply,
-    Revision, Term, Txn, TxnReply,
+    ClusterId, DeleteRange, DeleteReply, Index, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery,
+    RangeReply, Revision, Term, Txn, TxnReply,
 };
 
 /// What every v3 answer carries: who answered, and when in the life of the keyspace.

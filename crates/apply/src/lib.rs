@@ -142,7 +142,10 @@ impl Machine {
     }
 
     /// Applies a run of entries as one batch. The outcomes are those of the commands, entry by entry.
-    pub fn apply<'e>(&mut self, run: impl IntoIterator<Item = &'e Entry>) -> Result<Vec<Vec<Outcome>>, ApplyError> {
+    pub fn apply<'e>(
+        &mut self,
+        run: impl IntoIterator<Item = &'e Entry>,
+    ) -> Result<Vec<Vec<Outcome>>, ApplyError> {
         let mut batch = self.store.batch();
         let mut writer = self.mvcc.begin();
         let mut position = self.position;
@@ -152,8 +155,8 @@ impl Machine {
                 return Err(ApplyError::Gap { applied: position.index, got: entry.index });
             }
             position = Position { index: entry.index, term: entry.term };
-            let commands =
-                decode_run(entry.data.clone()).map_err(|source| ApplyError::Entry { index: entry.index, source })?;
+            let commands = decode_run(entry.data.clone())
+                .map_err(|source| ApplyError::Entry { index: entry.index, source })?;
             let mut rooms = Rooms { writer: &mut writer, v2: &self.v2, members: &self.members };
             let done: Result<Vec<Outcome>, mvcc::WriteError> =
                 commands.into_iter().map(|command| rooms.apply(command, &mut batch)).collect();
@@ -179,7 +182,9 @@ impl Rooms<'_, '_> {
         let result = match command {
             Command::Put(put) if has_lease(put.lease) => Err(Refused::LeaseNotFound),
             Command::Put(put) => refusal(self.writer.put(&put))?.map(Effect::Put),
-            Command::DeleteRange(delete) => refusal(self.writer.delete_range(&delete))?.map(Effect::DeleteRange),
+            Command::DeleteRange(delete) => {
+                refusal(self.writer.delete_range(&delete))?.map(Effect::DeleteRange)
+            }
             Command::Txn(txn) if names_lease(&txn) => Err(Refused::LeaseNotFound),
             Command::Txn(txn) => refusal(self.writer.txn(&txn))?.map(Effect::Txn),
             Command::Compact(revision) => refusal(self.writer.compact(revision))?.map(|()| Effect::Compact),

@@ -21,7 +21,9 @@ pub enum PositionError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The row is not what was written.
-    #[error("the row that tells how far the log was applied is damaged; restore the data folder or replace this member")]
+    #[error(
+        "the row that tells how far the log was applied is damaged; restore the data folder or replace this member"
+    )]
     Damaged,
 }
 
@@ -50,7 +52,8 @@ impl Position {
     }
 
     fn decode(row: &[u8]) -> Result<Self, PositionError> {
-        let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| PositionError::Damaged);
+        let number =
+            |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).map_err(|_| PositionError::Damaged);
         let (body, sum) = row.split_at_checked(16).ok_or(PositionError::Damaged)?;
         if sum != crc32c::crc32c(body).to_be_bytes() {
             return Err(PositionError::Damaged);

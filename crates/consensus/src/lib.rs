@@ -26,3 +26,6 @@ pub use replica::{Append, Committed, Output, Proposal, Readable, Replica, Replic
 pub const BOOTSTRAP_INDEX: u64 = 1;
 /// See [`BOOTSTRAP_INDEX`].
 pub const BOOTSTRAP_TERM: u64 = 1;
+
+#[cfg(test)]
+mod tests;

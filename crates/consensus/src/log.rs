@@ -75,7 +75,9 @@ impl LogView {
 
     /// Lets go of entries that are on disk and applied, oldest first, down to the limit.
     pub(crate) fn trim(&mut self, applied: u64) {
-        while self.cache_bytes > CACHE_BYTES_MAX && self.cache.front().is_some_and(|entry| entry.index <= applied) {
+        while self.cache_bytes > CACHE_BYTES_MAX
+            && self.cache.front().is_some_and(|entry| entry.index <= applied)
+        {
             if let Some(entry) = self.cache.pop_front() {
                 self.cache_bytes -= size(&entry);
                 self.last_on_disk_at_start = self.last_on_disk_at_start.max(entry.index);
@@ -97,8 +99,13 @@ fn size(entry: &Entry) -> usize {
 }
 
 fn from_wal(read: wal::Entry) -> Entry {
-    let mut entry =
-        Entry { index: read.index, term: read.term, context: read.context, data: read.data, ..Entry::default() };
+    let mut entry = Entry {
+        index: read.index,
+        term: read.term,
+        context: read.context,
+        data: read.data,
+        ..Entry::default()
+    };
     entry.set_entry_type(match read.kind {
         1 => EntryType::EntryConfChange,
         2 => EntryType::EntryConfChangeV2,
@@ -157,7 +164,11 @@ impl Storage for LogView {
             && index >= first.index
         {
             let offset = usize::try_from(index - first.index).unwrap_or(usize::MAX);
-            return self.cache.get(offset).map(|entry| entry.term).ok_or(Error::Store(StorageError::Unavailable));
+            return self
+                .cache
+                .get(offset)
+                .map(|entry| entry.term)
+                .ok_or(Error::Store(StorageError::Unavailable));
         }
         self.reader.term(index).ok_or(if index < self.reader.first_index() {
             Error::Store(StorageError::Compacted)

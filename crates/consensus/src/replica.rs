@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
-use raft::{Config, INVALID_ID, RawNode, ReadOnlyOption, StateRole, Storage};
+use raft::{Config, INVALID_ID, RawNode, ReadOnlyOption, StateRole};
 use types::{Index, MemberId, Term};
 use wal::WalReader;
 
@@ -114,7 +114,6 @@ pub struct Output<W, R> {
 /// See the module. `W` and `R` are the tickets of writes and reads.
 pub struct Replica<W, R> {
     node: RawNode<LogView>,
-    member: u64,
     boot_nonce: u64,
     // Entries proposed here whose commit is awaited, by index.
     awaited: VecDeque<Awaited<W>>,
@@ -130,6 +129,7 @@ pub struct Replica<W, R> {
     last_number: u64,
     last_append: u64,
     last_persisted: u64,
+    last_confirmed: u64,
 }
 
 struct Awaited<W> {
@@ -162,8 +162,10 @@ impl<W, R> Replica<W, R> {
             commit: saved.commit.max(applied).min(last),
             ..HardState::default()
         };
-        let conf_state =
-            ConfState { voters: config.voters.iter().map(|member| member.0).collect(), ..ConfState::default() };
+        let conf_state = ConfState {
+            voters: config.voters.iter().map(|member| member.0).collect(),
+            ..ConfState::default()
+        };
         let raft_config = Config {
             id: config.member.0,
             election_tick: config.election_ticks,
@@ -185,7 +187,6 @@ impl<W, R> Replica<W, R> {
         }
         Ok(Self {
             node,
-            member: config.member.0,
             boot_nonce: config.boot_nonce,
             awaited: VecDeque::new(),
             held_proposals: Vec::new(),
@@ -196,6 +197,7 @@ impl<W, R> Replica<W, R> {
             last_number: 0,
             last_append: 0,
             last_persisted: 0,
+            last_confirmed: 0,
         })
     }
 
@@ -277,7 +279,7 @@ impl<W, R> Replica<W, R> {
         self.last_persisted = self.last_persisted.max(number);
         // What came after the last append had nothing for the disk, so it is as durable as that.
         let number = if self.last_persisted >= self.last_append { self.last_number } else { number };
-        self.node.on_persist_ready(number);
+        self.confirm(number);
     }
 
     /// The state machine has applied up to here.
@@ -308,15 +310,12 @@ impl<W, R> Replica<W, R> {
         if hard_state.is_some() {
             self.deferred = hard_state;
         }
-        let append = must_sync.then(|| Append {
-            number: self.last_number,
-            entries,
-            hard_state: self.deferred.take(),
-        });
+        let append =
+            must_sync.then(|| Append { number: self.last_number, entries, hard_state: self.deferred.take() });
         if append.is_some() {
             self.last_append = self.last_number;
         } else if self.last_persisted >= self.last_append {
-            self.node.on_persist_ready(self.last_number);
+            self.confirm(self.last_number);
         }
         let mut overtaken = Vec::new();
         let committed = committed.into_iter().map(|entry| self.with_tickets(entry, &mut overtaken)).collect();
@@ -347,6 +346,11 @@ impl<W, R> Replica<W, R> {
     /// The log's last index, durable or not.
     pub fn last_index(&self) -> Index {
         Index(self.node.raft.raft_log.last_index())
+    }
+
+    fn confirm(&mut self, number: u64) {
+        self.last_confirmed = number;
+        self.node.on_persist_ready(number);
     }
 
     // What waited for a leader goes on as soon as there is one.
@@ -395,13 +399,9 @@ impl<W, R> Replica<W, R> {
         Some(Readable { index: Index(index), tickets: asked.tickets })
     }
 
-    /// This member.
-    pub fn member(&self) -> MemberId {
-        MemberId(self.member)
-    }
-
-    /// The first index that the log still has.
-    pub fn first_index(&self) -> Index {
-        Index(self.node.raft.store().first_index().unwrap_or(0))
+    /// Pieces of work that raft still keeps a record of: at most those that are not on disk.
+    #[cfg(test)]
+    pub(crate) fn work_unconfirmed(&self) -> u64 {
+        self.last_number - self.last_confirmed
     }
 }

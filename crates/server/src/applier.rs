@@ -59,7 +59,12 @@ impl Sink<WriteTicket, ReadTicket> for Stairs {
 }
 
 /// Applies until the box is closed or an entry cannot be applied.
-pub(crate) fn run(mut machine: Machine, deliveries: &Deliveries, shared: &Shared, seconds: &Histogram) -> Machine {
+pub(crate) fn run(
+    mut machine: Machine,
+    deliveries: &Deliveries,
+    shared: &Shared,
+    seconds: &Histogram,
+) -> Machine {
     let mut taken = Vec::new();
     while deliveries.take(&mut taken, None) {
         for (entries, reads) in runs(taken.drain(..)) {

@@ -4,7 +4,7 @@
 //! DATA-DIR/           0700
 //!   member/           0700
 //!     lock            held (flock) while a member runs; its text is the process id, for people
-//!     format          two lines: "kvorum 1" and "cluster <hex> member <hex>"
+//!     format          one line: "kvorum 1"
 //!     wal/ db/ snap/
 //! ```
 //!
@@ -17,8 +17,6 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use types::{ClusterId, MemberId};
-
 /// The form of what this version writes. A larger number on disk is refused.
 pub const FORMAT: u32 = 1;
 
@@ -26,20 +24,10 @@ const FORMAT_FILE: &str = "format";
 const LOCK_FILE: &str = "lock";
 const ROOMS: [&str; 3] = ["wal", "db", "snap"];
 
-/// Whose data it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The cluster.
-    pub cluster: ClusterId,
-    /// The member.
-    pub member: MemberId,
-}
-
 /// A data folder that no other process has, until this is dropped.
 #[derive(Debug)]
 pub struct Folder {
     member: PathBuf,
-    identity: Identity,
     fresh: bool,
     _lock: File,
 }
@@ -117,29 +105,28 @@ pub enum FolderError {
     },
 }
 
-/// Takes the folder at `path` for this process, and makes it if it is not there. A new one gets `identity`;
-/// an old one keeps its own.
-pub fn open(path: &Path, identity: Identity) -> Result<Folder, FolderError> {
+/// Takes the folder at `path` for this process, and makes it if it is not there.
+pub fn open(path: &Path) -> Result<Folder, FolderError> {
     make_or_check(path)?;
     let member = path.join("member");
     refuse_foreign(path, &member)?;
     make(&member)?;
     let lock = take_lock(path, &member)?;
-    let stored = read_format(path, &member)?;
-    if stored.is_none() {
-        write_format(&member, identity)?;
+    let fresh = !is_marked(path, &member)?;
+    if fresh {
+        write_mark(&member)?;
     }
     for room in ROOMS {
         make(&member.join(room))?;
     }
     sync(&member)?;
     sync(path)?;
-    Ok(Folder { member, identity: stored.unwrap_or(identity), fresh: stored.is_none(), _lock: lock })
+    Ok(Folder { member, fresh, _lock: lock })
 }
 
-/// Whether a member has started in the folder at `path` before. It takes no lock and changes nothing.
-pub fn is_used(path: &Path) -> bool {
-    path.join("member").join(FORMAT_FILE).exists()
+/// Whether a member has a log in the folder at `path`. It takes no lock and changes nothing.
+pub fn has_log(path: &Path) -> bool {
+    fs::read_dir(path.join("member").join("wal")).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 impl Folder {
@@ -156,11 +143,6 @@ impl Folder {
     /// Where snapshots are.
     pub fn snap(&self) -> PathBuf {
         self.member.join("snap")
-    }
-
-    /// Whose data it is.
-    pub fn identity(&self) -> Identity {
-        self.identity
     }
 
     /// Whether it was made just now.
@@ -243,30 +225,22 @@ fn take_lock(path: &Path, member: &Path) -> Result<File, FolderError> {
     Ok(lock)
 }
 
-fn read_format(path: &Path, member: &Path) -> Result<Option<Identity>, FolderError> {
+/// Whether the mark is there, and is one that this version knows.
+fn is_marked(path: &Path, member: &Path) -> Result<bool, FolderError> {
     let at = member.join(FORMAT_FILE);
     let text = match fs::read_to_string(&at) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) if error.kind() == ErrorKind::InvalidData => {
             return Err(FolderError::Damaged { path: at });
         }
         Err(error) => return Err(failed("read the file", &at)(error)),
     };
-    let format = text.lines().next().and_then(|line| line.strip_prefix("kvorum ")?.parse::<u32>().ok());
-    match format {
+    match text.strip_prefix("kvorum ").and_then(|number| number.trim_end().parse::<u32>().ok()) {
+        Some(FORMAT) => Ok(true),
         Some(found) if found > FORMAT => Err(FolderError::Newer { path: path.to_owned(), found }),
-        Some(FORMAT) => {
-            text.lines().nth(1).and_then(parse_identity).map(Some).ok_or(FolderError::Damaged { path: at })
-        }
         Some(_) | None => Err(FolderError::Damaged { path: at }),
     }
-}
-
-fn parse_identity(line: &str) -> Option<Identity> {
-    let (cluster, member) = line.strip_prefix("cluster ")?.split_once(" member ")?;
-    let id = |hex| u64::from_str_radix(hex, 16).ok();
-    Some(Identity { cluster: ClusterId(id(cluster)?), member: MemberId(id(member)?) })
 }
 
 fn draft_name() -> String {
@@ -274,12 +248,11 @@ fn draft_name() -> String {
 }
 
 /// Writes the mark beside its place, and moves it there when it is on disk.
-fn write_format(member: &Path, identity: Identity) -> Result<(), FolderError> {
+fn write_mark(member: &Path) -> Result<(), FolderError> {
     let draft = member.join(draft_name());
-    let text = format!("kvorum {FORMAT}\ncluster {} member {}\n", identity.cluster, identity.member);
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(text.as_bytes())?;
+        writeln!(file, "kvorum {FORMAT}")?;
         file.sync_all()?;
         fs::rename(&draft, member.join(FORMAT_FILE))
     };
@@ -300,9 +273,6 @@ fn failed(act: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
 mod tests {
     use super::*;
 
-    const OURS: Identity = Identity { cluster: ClusterId(0xcdf8), member: MemberId(0x8e9e) };
-    const OTHERS: Identity = Identity { cluster: ClusterId(1), member: MemberId(2) };
-
     /// Opens a folder in which `files` are, and says what became of it: `fresh`, `old`, or the words of the
     /// refusal after the folder's name.
     fn check(files: &[(&str, &str)], expect: &str) {
@@ -314,7 +284,7 @@ mod tests {
             fs::write(at, text).expect("written");
         }
         let before = listing(&path);
-        let (outcome, refused) = match open(&path, OURS) {
+        let (outcome, refused) = match open(&path) {
             Ok(folder) => (if folder.is_fresh() { "fresh".to_owned() } else { "old".to_owned() }, false),
             Err(error) => (error.to_string().replace(&path.display().to_string(), "DATA"), true),
         };
@@ -345,7 +315,7 @@ mod tests {
         check(&[], "fresh");
         check(&[("lost+found/x", "")], "fresh");
         check(&[("member/lock", "1\n"), ("member/format.tmp", "kv")], "fresh");
-        check(&[("member/format", "kvorum 1\ncluster a member b\n"), ("member/wal/0.wal", "")], "old");
+        check(&[("member/format", "kvorum 1\n"), ("member/wal/0.wal", "")], "old");
         check(&[("member/snap/db", "")], "the data folder DATA was written by etcd, ");
         check(
             &[("member/wal/0000000000000000-0000000000000000.wal", "")],
@@ -368,34 +338,34 @@ mod tests {
     #[test]
     fn a_file_is_not_a_folder() {
         let file = tempfile::NamedTempFile::new().expect("a file for the test");
-        let error = open(file.path(), OURS).expect_err("refused").to_string();
+        let error = open(file.path()).expect_err("refused").to_string();
         assert!(error.ends_with("is not a folder: give another path with --data-dir"), "{error}");
-        let error = open(&file.path().join("below"), OURS).expect_err("refused").to_string();
+        let error = open(&file.path().join("below")).expect_err("refused").to_string();
         assert!(error.starts_with("cannot "), "{error}");
     }
 
     #[test]
     fn one_process_has_it_and_says_who() {
         let parent = tempfile::tempdir().expect("a folder for the test");
-        let folder = open(parent.path(), OURS).expect("free");
-        let error = open(parent.path(), OURS).expect_err("taken").to_string();
+        let folder = open(parent.path()).expect("free");
+        let error = open(parent.path()).expect_err("taken").to_string();
         let holder =
             format!(" is in use by another Kvorum process (pid {}): stop that one, ", std::process::id());
         assert!(error.contains(&holder), "{error}");
         drop(folder);
-        assert!(!open(parent.path(), OURS).expect("free again").is_fresh());
+        assert!(!open(parent.path()).expect("free again").is_fresh());
     }
 
     #[test]
-    fn an_old_folder_keeps_its_identity() {
+    fn its_rooms_are_for_its_owner_alone() {
         let parent = tempfile::tempdir().expect("a folder for the test");
         let path = parent.path().join("a/b");
-        assert!(!is_used(&path));
-        let folder = open(&path, OURS).expect("free");
-        assert!(is_used(&path) && folder.wal().is_dir() && folder.db().is_dir() && folder.snap().is_dir());
-        drop(folder);
-        assert_eq!(open(&path, OTHERS).expect("free").identity(), OURS);
+        let folder = open(&path).expect("free");
+        assert!(folder.wal().is_dir() && folder.db().is_dir() && folder.snap().is_dir());
+        assert!(!has_log(&path));
+        fs::write(folder.wal().join("segment"), "").expect("written");
+        assert!(has_log(&path));
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(&path.join("member/wal"))), (0o700, 0o700));
+        assert_eq!((mode(&path), mode(&folder.wal())), (0o700, 0o700));
     }
 }

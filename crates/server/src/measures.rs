@@ -45,25 +45,40 @@ impl Measures {
         let registry = config.registry.clone();
         let counter = |name, help| registry.counter(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
-        let version = types::API_VERSION;
-        let cluster_version = types::CLUSTER_VERSION;
+        let version = api::level::SERVER;
+        let cluster_version = api::level::CLUSTER;
         let minor = cluster_version.rsplit_once('.').map_or(cluster_version, |(minor, _)| minor);
         registry
-            .gauge("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", &[("server_version", version)])
+            .gauge(
+                "etcd_server_version",
+                "Which version is running. 1 for 'server_version' label with current version.",
+                &[("server_version", version)],
+            )
             .set(1.0);
         registry
-            .gauge("etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version", &[("cluster_version", minor)])
+            .gauge(
+                "etcd_cluster_version",
+                "Which version is running. 1 for 'cluster_version' label with current cluster version",
+                &[("cluster_version", minor)],
+            )
             .set(1.0);
         let id = member.to_string();
         registry
-            .gauge("etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", &[("server_id", &id)])
+            .gauge(
+                "etcd_server_id",
+                "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+                &[("server_id", &id)],
+            )
             .set(1.0);
         Self {
             ranges: counter("etcd_mvcc_range_total", "Total number of ranges seen by this member."),
             puts: counter("etcd_mvcc_put_total", "Total number of puts seen by this member."),
             deletes: counter("etcd_mvcc_delete_total", "Total number of deletes seen by this member."),
             txns: counter("etcd_mvcc_txn_total", "Total number of txns seen by this member."),
-            proposals_failed: counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen."),
+            proposals_failed: counter(
+                "etcd_server_proposals_failed_total",
+                "The total number of failed proposals seen.",
+            ),
             read_indexes_failed: counter(
                 "etcd_server_read_indexes_failed_total",
                 "The total number of failed read indexes seen.",
@@ -82,20 +97,38 @@ impl Measures {
                 DISK,
             ),
             gauges: Gauges {
-                has_leader: gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
-                is_leader: gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
+                has_leader: gauge(
+                    "etcd_server_has_leader",
+                    "Whether or not a leader exists. 1 is existence, 0 is not.",
+                ),
+                is_leader: gauge(
+                    "etcd_server_is_leader",
+                    "Whether or not this member is a leader. 1 if is, 0 otherwise.",
+                ),
                 is_learner: gauge(
                     "etcd_server_is_learner",
                     "Whether or not this member is a learner. 1 if is, 0 otherwise.",
                 ),
-                leader_changes: counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
+                leader_changes: counter(
+                    "etcd_server_leader_changes_seen_total",
+                    "The number of leader changes seen.",
+                ),
                 committed: gauge(
                     "etcd_server_proposals_committed_total",
                     "The total number of consensus proposals committed.",
                 ),
-                applied: gauge("etcd_server_proposals_applied_total", "The total number of consensus proposals applied."),
-                pending: gauge("etcd_server_proposals_pending", "The current number of pending proposals to commit."),
-                quota: gauge("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes."),
+                applied: gauge(
+                    "etcd_server_proposals_applied_total",
+                    "The total number of consensus proposals applied.",
+                ),
+                pending: gauge(
+                    "etcd_server_proposals_pending",
+                    "The current number of pending proposals to commit.",
+                ),
+                quota: gauge(
+                    "etcd_server_quota_backend_bytes",
+                    "Current backend storage quota size in bytes.",
+                ),
                 db_bytes: gauge(
                     "etcd_mvcc_db_total_size_in_bytes",
                     "Total size of the underlying database physically allocated in bytes.",
@@ -105,7 +138,10 @@ impl Measures {
                     "Total size of the underlying database logically in use in bytes.",
                 ),
                 keys: gauge("etcd_debugging_mvcc_keys_total", "Total number of keys."),
-                current_revision: gauge("etcd_debugging_mvcc_current_revision", "The current revision of store."),
+                current_revision: gauge(
+                    "etcd_debugging_mvcc_current_revision",
+                    "The current revision of store.",
+                ),
                 compact_revision: gauge(
                     "etcd_debugging_mvcc_compact_revision",
                     "The revision of the last compaction in store.",

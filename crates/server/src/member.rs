@@ -18,8 +18,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use types::v2::{self, Expiry, Timestamp, Write};
 use types::{
-    ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery, RangeReply, Revision,
-    Term, Txn, TxnReply,
+    ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery,
+    RangeReply, Revision, Term, Txn, TxnReply,
 };
 use v2store::V2Store;
 
@@ -109,7 +109,10 @@ impl Member {
         if !self.house.shared.has_failed()
             && let Err(error) = self.house.store.flush()
         {
-            tracing::error!(error = chain(&error), "the database was not flushed; the next start replays the log");
+            tracing::error!(
+                error = chain(&error),
+                "the database was not flushed; the next start replays the log"
+            );
         }
     }
 
@@ -169,7 +172,10 @@ impl Member {
     }
 
     // Runs a read that may take long away from the network threads.
-    async fn aside<T: Send + 'static>(&self, read: impl FnOnce(&House) -> T + Send + 'static) -> Result<T, Fault> {
+    async fn aside<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&House) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
         let house = Arc::clone(&self.house);
         tokio::task::spawn_blocking(move || read(&house)).await.map_err(|_| Fault::Stopped)
     }

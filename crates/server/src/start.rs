@@ -6,7 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use apply::{Machine, Position};
-use consensus::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig};
+use consensus::{
+    BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig,
+};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use telemetry::{Gauge, Histogram};
@@ -60,7 +62,9 @@ pub enum StartError {
     #[error(transparent)]
     Mixed(#[from] LogError),
     /// A member that is not in its own cluster.
-    #[error("this member ({member}) is not in the member list of its data folder; the folder belongs to another member")]
+    #[error(
+        "this member ({member}) is not in the member list of its data folder; the folder belongs to another member"
+    )]
     NotAMember {
         /// The member that the log belongs to.
         member: MemberId,
@@ -75,13 +79,19 @@ impl Member {
     /// threads run; [`Member::ready`] tells when it serves.
     pub fn start(config: &Config) -> Result<Arc<Self>, StartError> {
         let folders = Folders::create(config)?;
-        let options = store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
+        let options =
+            store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
         let store = Arc::new(Store::open(&folders.db, &options)?);
         let mut machine = Machine::open(Arc::clone(&store))?;
         let (wal, recovered, measures) = open_log(config, &folders, &mut machine)?;
         let (cluster, id) = (ClusterId(recovered.identity.cluster), MemberId(recovered.identity.member));
-        let voters: Vec<MemberId> =
-            machine.members().list().into_iter().filter(|member| !member.learner).map(|member| member.id).collect();
+        let voters: Vec<MemberId> = machine
+            .members()
+            .list()
+            .into_iter()
+            .filter(|member| !member.learner)
+            .map(|member| member.id)
+            .collect();
         if !voters.contains(&id) {
             return Err(StartError::NotAMember { member: id });
         }
@@ -150,11 +160,14 @@ impl Member {
         threads.push(named("apply").spawn(move || {
             applier::run(machine, &deliveries, &house.shared, &seconds);
         })?);
-        let (house, chores, replay) = (Arc::clone(&self.house), Arc::clone(&self.chores), config.replay_bytes_max);
+        let (house, chores, replay) =
+            (Arc::clone(&self.house), Arc::clone(&self.chores), config.replay_bytes_max);
         threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, replay, &chores))?);
-        let (house, chores, clock) = (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.clock));
+        let (house, chores, clock) =
+            (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.clock));
         let this_member = self.describe(config);
-        threads.push(named("timekeeper").spawn(move || timekeeper::run(&house, &clock, &this_member, &chores))?);
+        threads
+            .push(named("timekeeper").spawn(move || timekeeper::run(&house, &clock, &this_member, &chores))?);
         Ok(())
     }
 
@@ -182,7 +195,8 @@ impl Folders {
         let member = config.data_dir.join("member");
         let folders = Self { wal: member.join("wal"), db: member.join("db") };
         for path in [&folders.wal, &folders.db, &member.join("snap")] {
-            std::fs::create_dir_all(path).map_err(|source| StartError::Folder { path: path.clone(), source })?;
+            std::fs::create_dir_all(path)
+                .map_err(|source| StartError::Folder { path: path.clone(), source })?;
         }
         Ok(folders)
     }
@@ -210,7 +224,11 @@ fn open_log(
     let (mut wal, mut recovered) = Wal::open(disk, &log_config)
         .map_err(|source| StartError::Log { path: folders.wal.clone(), source })?;
     if let Some(cut) = &recovered.cut {
-        tracing::info!(file = cut.file, offset = cut.offset, "cut the torn end of the log; it was never acknowledged");
+        tracing::info!(
+            file = cut.file,
+            offset = cut.offset,
+            "cut the torn end of the log; it was never acknowledged"
+        );
     }
     if recovered.last_index < BOOTSTRAP_INDEX {
         let hard_state = wal::HardState { term: BOOTSTRAP_TERM, vote: 0, commit: BOOTSTRAP_INDEX };

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use command::Command;
 use consensus::Mailbox;
 use stdx::Clock;
-use types::v2::{Timestamp, Write};
 use types::MemberRecord;
+use types::v2::{Timestamp, Write};
 
 use crate::member::House;
 use crate::ticket::WriteTicket;

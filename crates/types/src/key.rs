@@ -96,7 +96,10 @@ mod tests {
     use super::*;
 
     fn range(key: &'static str, end: &'static str) -> KeyRange {
-        KeyRange::from_wire(Key::new(Bytes::from_static(key.as_bytes())).expect("not empty"), Bytes::from_static(end.as_bytes()))
+        KeyRange::from_wire(
+            Key::new(Bytes::from_static(key.as_bytes())).expect("not empty"),
+            Bytes::from_static(end.as_bytes()),
+        )
     }
 
     #[test]

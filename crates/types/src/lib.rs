@@ -12,8 +12,8 @@ pub mod v2;
 pub use id::{ClusterId, LeaseId, MemberId};
 pub use key::{Key, KeyRange, RangeEnd};
 pub use kv::{
-    Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, KeyValue, OpReply, Put, PutReply, RangeQuery,
-    RangeReply, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp, TxnReply, TxnResponse,
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, KeyValue, OpReply, Put, PutReply,
+    RangeQuery, RangeReply, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp, TxnReply, TxnResponse,
 };
 pub use limits::Limits;
 pub use revision::{Index, Revision, Term};
@@ -32,8 +32,3 @@ pub struct MemberRecord {
     /// Receives the log but does not vote.
     pub learner: bool,
 }
-
-/// The version of etcd whose interface this is: clients look at it to choose modern paths.
-pub const API_VERSION: &str = "3.7.1";
-/// The version that a cluster of such members has: the minor version counts.
-pub const CLUSTER_VERSION: &str = "3.7.0";
