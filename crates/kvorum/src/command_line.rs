@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use members::{MemberUrl, UrlError};
+
 use crate::flags::{Effect, FLAGS, Flag, Kind};
-use crate::urls;
 
 /// What the caller wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -153,6 +154,16 @@ pub(crate) fn parse_signed(word: &str) -> Option<i64> {
     }
 }
 
+/// URLs with commas between them, sorted, each once. Nothing at all is an empty list.
+pub(crate) fn parse_urls(list: &str) -> Result<Vec<MemberUrl>, UrlError> {
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut urls = members::parse_urls(list.split(','))?;
+    urls.dedup();
+    Ok(urls)
+}
+
 enum Word<'a> {
     Flag { name: &'a str, attached: Option<&'a str> },
     End,
@@ -199,7 +210,7 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
         Kind::Bool => number(parse_bool(value).is_some()),
         Kind::Unsigned => number(parse_unsigned(value).is_some()),
         Kind::Signed => number(parse_signed(value).is_some()),
-        Kind::Urls => urls::parse_list(value).map(drop).map_err(|error| error.to_string()),
+        Kind::Urls => parse_urls(value).map(drop).map_err(|error| error.to_string()),
         Kind::Choice(words) if words.contains(&value) => Ok(()),
         Kind::Choice(_) => Err("invalid value".to_owned()),
     }

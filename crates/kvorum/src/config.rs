@@ -2,15 +2,15 @@
 //!
 //! INVARIANT: a [`Config`] that exists can be run; only the world (ports, folders) can still refuse it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use members::{InitialCluster, InitialClusterError, MemberUrl, Scheme, UrlError};
 use telemetry::{LogLevel, LogOutput};
 use types::Limits;
 
-use crate::command_line::{Settings, parse_bool, parse_unsigned};
-use crate::urls::{self, MemberUrl, Scheme, UrlError};
+use crate::command_line::{Settings, parse_bool, parse_unsigned, parse_urls};
+use crate::flags::Flag;
 
 /// Everything that a member needs to know before it starts.
 #[derive(Debug)]
@@ -56,15 +56,6 @@ pub enum InitialState {
     Existing,
 }
 
-/// One of the first members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstMember {
-    /// Its name.
-    pub name: String,
-    /// Where the others reach it.
-    pub peer_urls: Vec<MemberUrl>,
-}
-
 /// Why settings do not make a member. Where etcd has a text for it, it is etcd's.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -72,15 +63,17 @@ pub enum ConfigError {
     #[error("--advertise-client-urls is required when --listen-client-urls is set explicitly")]
     AdvertiseMissing,
     /// A host name where an address must be.
-    #[error("expected IP in URL for binding ({0})")]
-    NotBindable(MemberUrl),
+    #[error(transparent)]
+    NotBindable(UrlError),
     /// A URL that nobody could connect to.
-    #[error("--{flag} {url:?} must be \"host:port\" (unexpected empty host ({url}))")]
-    EmptyHost {
+    #[error("--{flag} {url:?} must be \"host:port\" ({reason})")]
+    NotAdvertisable {
         /// Where it was given.
         flag: &'static str,
         /// The URL.
         url: String,
+        /// What it lacks.
+        reason: UrlError,
     },
     /// TLS and Unix sockets.
     #[error("--{flag} has {url}: this version of Kvorum speaks plain http only; give an http URL")]
@@ -121,44 +114,6 @@ pub enum ConfigError {
     LogOutputNotOffered(String),
 }
 
-/// Why the first members cannot be read off the settings. It matters once, when there is no data yet.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FirstMembersError {
-    /// The list has a bad URL.
-    #[error("error setting up initial cluster: {0}")]
-    Url(#[source] UrlError),
-    /// This member is not in it.
-    #[error("couldn't find local name {0:?} in the initial cluster configuration")]
-    NameMissing(String),
-    /// Two members with one URL.
-    #[error("initial cluster {0} has duplicate url")]
-    DuplicateUrl(String),
-    /// The list and the advertised URLs tell different stories.
-    #[error(
-        "--initial-cluster has {name}={listed} but missing from --initial-advertise-peer-urls={advertised}"
-    )]
-    NotAdvertised {
-        /// This member.
-        name: String,
-        /// What the list says.
-        listed: String,
-        /// What is advertised.
-        advertised: String,
-    },
-    /// The other way round.
-    #[error(
-        "--initial-advertise-peer-urls has {advertised} but missing from --initial-cluster={name}={listed}"
-    )]
-    NotListed {
-        /// This member.
-        name: String,
-        /// What the list says.
-        listed: String,
-        /// What is advertised.
-        advertised: String,
-    },
-}
-
 impl Config {
     /// Reads settings, each of which the command line has checked by itself.
     pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
@@ -197,54 +152,19 @@ impl Config {
         })
     }
 
-    /// The members that a new cluster starts with. This one is among them, with the URLs it advertises.
-    pub fn first_members(&self) -> Result<Vec<FirstMember>, FirstMembersError> {
-        let Some(list) = &self.initial_cluster else {
-            return Ok(vec![FirstMember {
-                name: self.name.clone(),
-                peer_urls: self.advertise_peer_urls.clone(),
-            }]);
-        };
-        let mut members: BTreeMap<&str, Vec<MemberUrl>> = BTreeMap::new();
-        for pair in list.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-            let (name, url) = pair.split_once('=').unwrap_or((pair, ""));
-            members.entry(name).or_default().push(MemberUrl::parse(url).map_err(FirstMembersError::Url)?);
-        }
-        let mut urls: Vec<&MemberUrl> = members.values().flatten().collect();
-        let all = urls.len();
-        urls.sort();
-        urls.dedup();
-        if urls.len() < all {
-            return Err(FirstMembersError::DuplicateUrl(list.clone()));
-        }
-        let own =
-            members.get_mut(self.name.as_str()).ok_or(FirstMembersError::NameMissing(self.name.clone()))?;
-        own.sort();
-        compare(&self.name, own, &self.advertise_peer_urls)?;
-        let member =
-            |(name, peer_urls): (&str, Vec<MemberUrl>)| FirstMember { name: name.to_owned(), peer_urls };
-        Ok(members.into_iter().map(member).collect())
+    /// The members that a new cluster starts with. It matters once, when there is no data yet.
+    pub fn founders(&self) -> Result<InitialCluster, InitialClusterError> {
+        let Some(list) = &self.initial_cluster else { return self.alone() };
+        let cluster = InitialCluster::parse(list)?;
+        cluster.check_founder(&self.name, &self.advertise_peer_urls)?;
+        Ok(cluster)
     }
-}
 
-fn compare(name: &str, listed: &[MemberUrl], advertised: &[MemberUrl]) -> Result<(), FirstMembersError> {
-    let story = |urls: &[MemberUrl]| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let name = name.to_owned();
-    if listed.iter().any(|url| !advertised.contains(url)) {
-        return Err(FirstMembersError::NotAdvertised {
-            name,
-            listed: story(listed),
-            advertised: story(advertised),
-        });
+    /// A cluster of this member.
+    pub fn alone(&self) -> Result<InitialCluster, InitialClusterError> {
+        let pairs = self.advertise_peer_urls.iter().map(|url| format!("{}={url}", self.name));
+        InitialCluster::parse(&pairs.collect::<Vec<_>>().join(","))
     }
-    if advertised.iter().any(|url| !listed.contains(url)) {
-        return Err(FirstMembersError::NotListed {
-            name,
-            listed: story(listed),
-            advertised: story(advertised),
-        });
-    }
-    Ok(())
 }
 
 /// Heartbeat and election time-out in ms.
@@ -263,13 +183,13 @@ fn ticks(settings: &Settings) -> Result<(u64, u64), ConfigError> {
     Ok((heartbeat, election))
 }
 
-fn urls_of(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
+fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
     // An empty list is as good as none: etcd's flag keeps what it had.
     let value = match settings.value(flag) {
-        "" => crate::flags::Flag::named(flag).map_or("", |flag| flag.default),
+        "" => Flag::named(flag).map_or("", |flag| flag.default),
         value => value,
     };
-    let urls = urls::parse_list(value).expect("the command line checked it");
+    let urls = parse_urls(value).expect("the command line checked it");
     match urls.iter().find(|url| url.scheme() != Scheme::Http) {
         Some(url) => Err(ConfigError::SchemeNotOffered { flag, url: url.clone() }),
         None => Ok(urls),
@@ -277,19 +197,18 @@ fn urls_of(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, Co
 }
 
 fn listened(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
-    let urls = urls_of(settings, flag)?;
-    match urls.iter().find(|url| !url.can_bind()) {
-        Some(url) => Err(ConfigError::NotBindable(url.clone())),
-        None => Ok(urls),
-    }
+    let urls = urls(settings, flag)?;
+    urls.iter().try_for_each(MemberUrl::check_bindable).map_err(ConfigError::NotBindable)?;
+    Ok(urls)
 }
 
 fn advertised(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
-    let urls = urls_of(settings, flag)?;
-    match urls.iter().find(|url| url.host().is_empty()) {
-        Some(url) => Err(ConfigError::EmptyHost { flag, url: url.to_string() }),
-        None => Ok(urls),
+    let urls = urls(settings, flag)?;
+    for url in &urls {
+        let refused = |reason| ConfigError::NotAdvertisable { flag, url: url.to_string(), reason };
+        url.check_advertisable().map_err(refused)?;
     }
+    Ok(urls)
 }
 
 fn number(settings: &Settings, flag: &str) -> u64 {

@@ -4,9 +4,6 @@ use std::fmt::Write as _;
 
 use crate::flags::{Effect, FLAGS, Section};
 
-/// The version of etcd whose interface this program has. Tools look at it to choose modern paths.
-pub const API_LEVEL: &str = "3.7.1";
-
 /// Ours.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -19,7 +16,8 @@ pub fn version() -> String {
         other => other,
     };
     format!(
-        "etcd Version: {API_LEVEL}\nKvorum Version: {VERSION}\nGit SHA: {commit}\nOS/Arch: {}/{arch}\n",
+        "etcd Version: {}\nKvorum Version: {VERSION}\nGit SHA: {commit}\nOS/Arch: {}/{arch}\n",
+        api::level::SERVER,
         std::env::consts::OS
     )
 }

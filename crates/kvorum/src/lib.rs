@@ -1,10 +1,16 @@
 //! The program: flags, environment and defaults become one [`config::Config`], and that becomes a running
 //! member with its listeners.
 //!
-//! Only this crate reads arguments and environment, and only [`program`] ends the process.
+//! Only `main` reads arguments and environment; everything here is told what they say.
+
+pub mod program;
 
 pub mod command_line;
 pub mod config;
 pub mod flags;
 pub mod help;
-pub mod urls;
+
+pub mod listen;
+pub mod member;
+pub mod notify;
+pub mod peer;

@@ -329,8 +329,7 @@ mod tests {
             &[("member/format", "kvorum 2\n")],
             "the data folder DATA was written by a newer Kvorum (format 2, ",
         );
-        for damaged in ["", "kvorum", "kvorum 1\n", "kvorum 1\ncluster a\n", "kvorum 0\ncluster a member b\n"]
-        {
+        for damaged in ["", "kvorum", "kvorum one\n", "kvorum 0\n", "etcd 1\n", "kvorum 1\nand more\n"] {
             check(&[("member/format", damaged)], "the file DATA/member/format is damaged, ");
         }
     }

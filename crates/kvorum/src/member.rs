@@ -1,0 +1,172 @@
+//! From settings to a running member: the one place that knows what the server and the gateway want to be told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use members::InitialClusterError;
+use server::folder::{self, Folder, FolderError};
+use server::{Member, StartError};
+use stdx::SystemClock;
+use telemetry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::config::{Config, InitialState};
+use crate::listen::{ListenError, listen};
+use crate::peer;
+
+/// Memory for the database's tables, caches and filters together, in bytes.
+const DATABASE_MEMORY_BYTES: usize = 128 << 20;
+/// Size of a log segment, in bytes: etcd's.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// The database is flushed when a restart would have to replay this many bytes of log.
+const REPLAY_BYTES_MAX: u64 = 256 << 20;
+/// etcd's quota when none is given, in bytes.
+const QUOTA_BYTES: u64 = 2 << 30;
+/// Samples of histograms wait in memory for this long at most.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// Why a member did not start: one sentence each, for whoever has to do something about it.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// A socket.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The first members.
+    #[error(transparent)]
+    Founders(#[from] InitialClusterError),
+    /// More than this version can do.
+    #[error("--initial-cluster names {0} members: this version of Kvorum runs clusters of one")]
+    ManyFounders(usize),
+    /// Likewise.
+    #[error(
+        "--initial-cluster-state is existing and the data folder is empty: this version of Kvorum does not join clusters"
+    )]
+    CannotJoin,
+    /// The member itself.
+    #[error("{}", chain(.0))]
+    Start(#[from] StartError),
+    /// The thread that started it.
+    #[error("the start was cut off: {0}")]
+    Cut(#[from] tokio::task::JoinError),
+}
+
+/// A member with its listeners.
+pub struct Running {
+    member: Arc<Member>,
+    registry: Registry,
+    clients: Vec<TcpListener>,
+    gateways: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    chores: Vec<JoinHandle<()>>,
+    /// Held until everything else is gone.
+    _folder: Folder,
+}
+
+impl Running {
+    /// Takes ports and folder, and starts the member. Clients may connect from now on and wait.
+    pub async fn launch(config: &Config) -> Result<Self, LaunchError> {
+        // Ports first: a second start with the same settings must not come near the data.
+        let peers = listen(&config.listen_peer_urls, "listen-peer-urls").await?;
+        let clients = listen(&config.listen_client_urls, "listen-client-urls").await?;
+        let registry = Registry::new();
+        let settings = server_config(config, registry.clone())?;
+        let folder = folder::open(&config.data_dir)?;
+        let member = tokio::task::spawn_blocking(move || Member::start(&settings)).await??;
+        let mut chores: Vec<JoinHandle<()>> =
+            peers.into_iter().map(|peer| tokio::spawn(peer::serve(peer))).collect();
+        chores.push(tokio::spawn(upkeep(registry.clone())));
+        let (stop, _) = watch::channel(false);
+        Ok(Self { member, registry, clients, gateways: JoinSet::new(), stop, chores, _folder: folder })
+    }
+
+    /// The member.
+    pub fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Begins to serve clients. Once is enough.
+    pub fn serve_clients(&mut self) {
+        let door: Arc<dyn api::Member> = self.member.clone();
+        let gateway = gateway::Gateway::new(door, &self.registry, gateway::Limits::default());
+        for listener in self.clients.drain(..) {
+            let (gateway, mut stop) = (gateway.clone(), self.stop.subscribe());
+            self.gateways.spawn(async move {
+                // It fails when the sender is gone, and then it is time to stop too.
+                gateway.serve(listener, async move { drop(stop.wait_for(|stop| *stop).await) }).await;
+            });
+        }
+    }
+
+    /// Lets requests in flight end, then stops the member, then lets go of the folder.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.gateways.join_next().await.is_some() {}
+        for chore in &self.chores {
+            chore.abort();
+        }
+        let member = Arc::clone(&self.member);
+        if let Err(error) = tokio::task::spawn_blocking(move || member.stop()).await {
+            tracing::error!(%error, "the member did not stop in good order; its next start replays the log");
+        }
+    }
+}
+
+fn server_config(config: &Config, registry: Registry) -> Result<server::Config, LaunchError> {
+    let has_log = folder::has_log(&config.data_dir);
+    // What the flags say of the beginning is read at the beginning alone, as in etcd.
+    let founders = match config.founders() {
+        Err(_) if has_log => config.alone()?,
+        founders => founders?,
+    };
+    let founders_count = founders.members(&config.token)?.len();
+    if !has_log && founders_count > 1 {
+        return Err(LaunchError::ManyFounders(founders_count));
+    }
+    if !has_log && config.initial_state == InitialState::Existing {
+        return Err(LaunchError::CannotJoin);
+    }
+    let text = |url: &members::MemberUrl| url.to_string();
+    let peer_urls: Vec<String> = config.advertise_peer_urls.iter().map(text).collect();
+    Ok(server::Config {
+        data_dir: config.data_dir.clone(),
+        name: config.name.clone(),
+        member: members::member_id(&peer_urls, &config.token),
+        cluster: founders.cluster_id(&config.token)?,
+        founders: founders.members(&config.token)?,
+        client_urls: config.advertise_client_urls.iter().map(text).collect(),
+        limits: config.limits,
+        heartbeat: config.heartbeat,
+        election: config.election,
+        v2_enabled: config.enable_v2,
+        database_memory_bytes: DATABASE_MEMORY_BYTES,
+        quota_bytes: QUOTA_BYTES,
+        segment_bytes: SEGMENT_BYTES,
+        replay_bytes_max: REPLAY_BYTES_MAX,
+        clock: Arc::new(SystemClock),
+        registry,
+    })
+}
+
+async fn upkeep(registry: Registry) {
+    let mut rounds = tokio::time::interval(UPKEEP);
+    loop {
+        rounds.tick().await;
+        registry.upkeep();
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

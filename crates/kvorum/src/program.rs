@@ -1,0 +1,193 @@
+//! The life of the process: words, log, member, signals, end.
+//!
+//! INVARIANT: whoever asked by a signal sees a process that died by that signal, after a graceful stop.
+
+use std::error::Error;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use telemetry::{FATAL, LogLevel, LogOutput, init_log};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::command_line::{CommandLineError, Notice, Settings, Wish, parse};
+use crate::config::Config;
+use crate::member::Running;
+use crate::{help, notify};
+
+/// Threads that speak to clients. On the machines this was measured on two are as fast as more.
+const NETWORK_THREADS: usize = 2;
+
+/// What the world told the process at its start.
+#[derive(Debug)]
+pub struct World {
+    /// Words after the program's name.
+    pub arguments: Vec<String>,
+    /// Variables.
+    pub environment: Vec<(String, String)>,
+}
+
+/// Runs the program to its end.
+pub fn run(world: World) -> ExitCode {
+    let notify_socket =
+        world.environment.iter().find(|(name, _)| name == "NOTIFY_SOCKET").map(|(_, path)| path.clone());
+    match parse(world.arguments, world.environment) {
+        Ok(Wish::Help) => {
+            write(&mut std::io::stderr(), &help::usage());
+            write(&mut std::io::stdout(), &help::flags());
+            ExitCode::SUCCESS
+        }
+        Ok(Wish::Version) => {
+            write(&mut std::io::stdout(), &help::version());
+            ExitCode::SUCCESS
+        }
+        Ok(Wish::Run(settings)) => run_member(&settings, notify_socket.as_deref()),
+        Err(CommandLineError::Usage(text)) => {
+            write(&mut std::io::stderr(), &format!("{text}\n{}", help::usage()));
+            ExitCode::from(2)
+        }
+        Err(refused @ CommandLineError::Verify(_)) => {
+            log_to_stderr();
+            give_up("failed to verify flags", &refused)
+        }
+    }
+}
+
+fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
+    let config = match Config::read(settings) {
+        Ok(config) => config,
+        Err(error) => {
+            log_to_stderr();
+            return give_up("failed to verify flags", &error);
+        }
+    };
+    if let Err(error) = init_log(config.log_level, &config.log_outputs) {
+        log_to_stderr();
+        return give_up("failed to verify flags", &error);
+    }
+    for notice in &settings.notices {
+        tell(notice);
+    }
+    if !settings.is_given("data-dir") {
+        warn!({ "data-dir" } = %config.data_dir.display(), "'data-dir' was empty; using default");
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(NETWORK_THREADS).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return give_up("failed to start", &error),
+    };
+    let ending = runtime.block_on(live(&config, notify_socket));
+    // What still runs has no bearing on the data: the member was stopped before.
+    runtime.shutdown_background();
+    match ending {
+        Ok(signal) => die_by(signal),
+        Err(error) => give_up("failed to serve", error.as_ref()),
+    }
+}
+
+/// Runs the member until a signal comes, whose number it returns, or until it fails.
+async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<dyn Error>> {
+    let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    info!(
+        { "server-version" } = api::level::SERVER, { "kvorum-version" } = help::VERSION, name = config.name,
+        { "data-dir" } = %config.data_dir.display(), { "max-request-bytes" } = config.limits.request_bytes_max,
+        { "max-txn-ops" } = config.limits.txn_ops_max, { "enable-v2" } = config.enable_v2,
+        "starting an etcd server"
+    );
+    let mut running = Running::launch(config).await?;
+    let member = running.member().clone();
+    let ended = tokio::select! {
+        () = member.ready() => None,
+        ended = end(&member, &mut signals) => Some(ended),
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            running.serve_clients();
+            announce(config, notify_socket);
+            end(&member, &mut signals).await
+        }
+    };
+    running.stop().await;
+    if ended.is_ok() {
+        info!(name = config.name, { "data-dir" } = %config.data_dir.display(), "closed etcd server");
+    }
+    ended.map_err(Into::into)
+}
+
+/// What ends a member: a signal's number, or the sentence with which it failed.
+async fn end(member: &server::Member, (interrupt, terminate): &mut (Signal, Signal)) -> Result<i32, String> {
+    let (kind, name) = tokio::select! {
+        _ = interrupt.recv() => (SignalKind::interrupt(), "interrupt"),
+        _ = terminate.recv() => (SignalKind::terminate(), "terminated"),
+        reason = member.failed() => return Err(reason),
+    };
+    info!(signal = name, "received signal; shutting down");
+    Ok(kind.as_raw_value())
+}
+
+/// Says that clients are served, in the lines that other software waits for.
+fn announce(config: &Config, notify_socket: Option<&str>) {
+    info!("ready to serve client requests");
+    for url in &config.listen_client_urls {
+        let address = url.address();
+        info!(
+            traffic = "grpc+http",
+            address, "serving client traffic insecurely; this is strongly discouraged!"
+        );
+    }
+    if let Some(path) = notify_socket.filter(|path| !path.is_empty())
+        && let Err(error) = notify::ready(path)
+    {
+        error!(%error, path, "the service manager was not told that the member serves");
+    }
+}
+
+fn tell(notice: &Notice) {
+    match notice {
+        Notice::VariableUsed { name, value } => {
+            info!(
+                { "variable-name" } = name,
+                { "variable-value" } = value,
+                "recognized and used environment variable"
+            );
+        }
+        Notice::VariableUnknown { name, value } => {
+            warn!(
+                { "environment-variable" } = format!("{name}={value}"),
+                "unrecognized environment variable"
+            );
+        }
+        Notice::FlagIgnored { name, reason } => info!({ "flag-name" } = name, reason, "flag has no effect"),
+    }
+}
+
+/// For a log that was refused, or that nobody has read the settings of.
+fn log_to_stderr() {
+    // It fails only where there is a log already, which is as good.
+    drop(init_log(LogLevel::Info, &[LogOutput::Stderr]));
+}
+
+/// The last words: in the log, and to a person who sits there also as a plain sentence.
+fn give_up(what: &str, error: &dyn Error) -> ExitCode {
+    error!(target: FATAL, error = %error, "{what}");
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        write(&mut stderr, &format!("kvorum: {error}\n"));
+    }
+    ExitCode::FAILURE
+}
+
+/// Whoever waits for the process sees the signal as the cause. The first process of a container cannot die by
+/// one.
+fn die_by(signal: i32) -> ExitCode {
+    if std::process::id() != 1 {
+        drop(signal_hook::low_level::emulate_default_handler(signal));
+    }
+    ExitCode::SUCCESS
+}
+
+fn write(to: &mut impl Write, text: &str) {
+    // A closed pipe has no reader who could be told.
+    drop(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
+}
