@@ -1,0 +1,182 @@
+//! The keyspace: what readers share with the writer, and how it comes back after a start.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use store::{Direction, Family, Moment, Span, Store};
+use types::{RangeQuery, RangeReply, Revision, Txn, TxnReply};
+
+use crate::index::Index;
+use crate::row::{self, Kind, Record};
+use crate::view::View;
+use crate::{Damage, OpenError, ReadError, Writer, history, txn};
+
+/// How often a single read is tried again after a sweep took the row away under it, before it takes the lock.
+const SINGLE_TRIES_MAX: usize = 2;
+
+/// The keyspace of one member. Any number of threads read; one writes; one sweeps.
+pub struct Mvcc {
+    pub(crate) store: Arc<Store>,
+    pub(crate) state: RwLock<State>,
+    /// Held by the one writer.
+    pub(crate) writing: Mutex<()>,
+    /// Held by the one sweep.
+    pub(crate) sweeping: Mutex<()>,
+    // Copies of what is in `state`, for those who want to know without waiting.
+    revision: AtomicU64,
+    compacted: AtomicU64,
+    key_count: AtomicU64,
+}
+
+/// What is published.
+pub(crate) struct State {
+    pub(crate) index: Index,
+    pub(crate) revision: Revision,
+    /// `None` before the first compaction, which may be one at revision 0.
+    pub(crate) compacted: Option<Revision>,
+}
+
+impl Mvcc {
+    /// Reads what the store holds and rebuilds the index from it.
+    pub fn open(store: Arc<Store>) -> Result<Self, OpenError> {
+        let state = load(&store)?;
+        let mvcc = Self {
+            store,
+            revision: AtomicU64::new(0),
+            compacted: AtomicU64::new(0),
+            key_count: AtomicU64::new(0),
+            state: RwLock::new(state),
+            writing: Mutex::new(()),
+            sweeping: Mutex::new(()),
+        };
+        mvcc.announce(&mvcc.state.read());
+        Ok(mvcc)
+    }
+
+    /// The revision of the last published change.
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    /// The revision up to which history was forgotten; 0 before the first compaction.
+    pub fn compacted(&self) -> Revision {
+        Revision(self.compacted.load(Ordering::Acquire))
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> u64 {
+        self.key_count.load(Ordering::Acquire)
+    }
+
+    /// The bytes of memory that the index of live keys takes, without the allocator's own.
+    pub fn index_bytes(&self) -> usize {
+        self.state.read().index.memory_bytes()
+    }
+
+    /// Reads a range; answers the current revision beside it.
+    pub fn range(&self, query: &RangeQuery) -> Result<(Revision, RangeReply), ReadError> {
+        if query.at.is_none()
+            && let Some(key) = query.range.as_single()
+        {
+            return self.single(key, query);
+        }
+        let view = self.view();
+        let reply = view.range(query)?;
+        Ok((view.revision, reply))
+    }
+
+    /// Answers a transaction for which [`Txn::is_read_only`] holds, all of it at one revision. Operations that are
+    /// not reads are left out.
+    pub fn read_txn(&self, txn: &Txn) -> Result<(Revision, TxnReply), ReadError> {
+        debug_assert!(txn.is_read_only(), "a transaction that writes goes through the log");
+        let view = self.view();
+        let reply = txn::read(&view, txn)?;
+        Ok((view.revision, reply))
+    }
+
+    /// Starts to write. Waits for the writer before to end.
+    pub fn begin(&self) -> Writer<'_> {
+        Writer::new(self)
+    }
+
+    /// What is published now, to be read in peace.
+    pub(crate) fn view(&self) -> View<'_> {
+        let state = self.state.read();
+        // Taken under the lock: no sweep towards a later compaction than the one seen here has begun, so that
+        // every row that this revision can ask for is in the moment, however long the read takes.
+        let moment = self.store.moment();
+        View::new(self, moment, &state)
+    }
+
+    /// Makes the copies agree with the state. The caller holds its lock.
+    pub(crate) fn announce(&self, state: &State) {
+        debug_assert!(state.revision >= self.revision(), "the revision went back");
+        debug_assert!(state.compacted.unwrap_or_default() <= state.revision, "compacted beyond the revision");
+        self.revision.store(state.revision.0, Ordering::Release);
+        self.compacted.store(state.compacted.unwrap_or_default().0, Ordering::Release);
+        self.key_count.store(state.index.len(), Ordering::Release);
+    }
+
+    /// One key now, the most frequent read: one look into the index, one row.
+    fn single(&self, key: &[u8], query: &RangeQuery) -> Result<(Revision, RangeReply), ReadError> {
+        for _ in 0..SINGLE_TRIES_MAX {
+            let (revision, meta) = {
+                let state = self.state.read();
+                (state.revision, state.index.get(key))
+            };
+            if let Some(reply) = history::single(&self.store, key, meta, query)? {
+                return Ok((revision, reply));
+            }
+        }
+        let state = self.state.read();
+        let reply = history::single(&self.store, key, state.index.get(key), query)?;
+        let reply = reply.ok_or_else(|| Damage::missing(Family::Keys, key))?;
+        Ok((state.revision, reply))
+    }
+}
+
+fn load(store: &Store) -> Result<State, OpenError> {
+    let moment = store.moment();
+    let revision = match moment.get(Family::Meta, row::META_REVISION)? {
+        Some(record) => {
+            let [revision] = row::decode_numbers(row::META_REVISION, &record)?;
+            Revision(revision)
+        }
+        None => Revision::FIRST,
+    };
+    let compacted = match moment.get(Family::Meta, row::META_COMPACTED)? {
+        Some(record) => {
+            let [compacted] = row::decode_numbers(row::META_COMPACTED, &record)?;
+            Some(Revision(compacted))
+        }
+        None => None,
+    };
+    if compacted.unwrap_or_default() > revision {
+        return Err(Damage::new("compacted beyond the revision", Family::Meta, row::META_COMPACTED).into());
+    }
+    Ok(State { index: load_index(&moment, revision)?, revision, compacted })
+}
+
+/// Takes the newest row of every key, past however many older ones.
+fn load_index(moment: &Moment<'_>, revision: Revision) -> Result<Index, OpenError> {
+    let mut index = Index::new();
+    let mut cursor = moment.scan(Family::Keys, &Span::default(), Direction::Forward);
+    let (mut prefix, mut key) = (Vec::new(), Vec::new());
+    while let Some((row_key, record)) = cursor.row() {
+        prefix.clear();
+        prefix.extend_from_slice(row::prefix_of(row_key)?);
+        row::unescape(&prefix, &mut key)?;
+        let position = row::position_of(row_key)?;
+        if position.revision() > revision {
+            return Err(Damage::new("a row is newer than the revision", Family::Keys, row_key).into());
+        }
+        let record = Record::decode(row_key, record)?;
+        if record.kind != Kind::Deleted {
+            index.insert(&key, &record.meta(position));
+        }
+        history::leave(&mut cursor, &prefix);
+    }
+    cursor.finish()?;
+    Ok(index)
+}
