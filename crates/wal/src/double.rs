@@ -69,10 +69,24 @@ struct Content {
 #[derive(Clone)]
 enum Change {
     /// A sector as it was after a write, whole: an earlier write to the same sector cannot be missing from it.
-    Sector { file: u64, at: usize, image: Vec<u8> },
-    Create { name: String, file: u64 },
-    Rename { source: String, target: String, file: u64 },
-    Remove { name: String, file: u64 },
+    Sector {
+        file: u64,
+        at: usize,
+        image: Vec<u8>,
+    },
+    Create {
+        name: String,
+        file: u64,
+    },
+    Rename {
+        source: String,
+        target: String,
+        file: u64,
+    },
+    Remove {
+        name: String,
+        file: u64,
+    },
 }
 
 impl Default for DoubleDisk {
@@ -281,7 +295,8 @@ impl State {
         }
         let mut at = offset - offset % sector_bytes;
         while at < end {
-            let image = content.cached.get(at..content.cached.len().min(at + sector_bytes)).unwrap_or_default();
+            let image =
+                content.cached.get(at..content.cached.len().min(at + sector_bytes)).unwrap_or_default();
             self.pending.push(Change::Sector { file, at, image: image.to_vec() });
             at += sector_bytes;
         }

@@ -106,7 +106,8 @@ impl WalReader {
                 file: segment_name(place.segment()),
                 offset: u64::from(place.offset()),
             };
-            let segment = segments.iter().find(|segment| segment.id == place.segment()).ok_or_else(damaged)?;
+            let segment =
+                segments.iter().find(|segment| segment.id == place.segment()).ok_or_else(damaged)?;
             let ahead = read_ahead(places.get(at..).unwrap_or_default(), max_bytes.saturating_sub(used));
             let bytes = window.record(segment, *place, ahead)?.ok_or_else(damaged)?;
             used += bytes.len() as u64;

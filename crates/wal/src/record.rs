@@ -279,8 +279,7 @@ mod tests {
     #[test]
     fn what_was_put_is_what_is_read() {
         let hard = HardState { term: 1, vote: 2, commit: 3 };
-        let start =
-            Start { previous_end: 9, previous_chain: 8, hard, last: Mark { index: 4, term: 5 } };
+        let start = Start { previous_end: 9, previous_chain: 8, hard, last: Mark { index: 4, term: 5 } };
         let (bytes, seed) = sealed(&[(Kind::Start, &start_bytes(&start)), (Kind::Hard, &hard_bytes(&hard))]);
         let first = parse(&bytes, seed, 7).expect("just written");
         assert_eq!(first.decode(), Some(Payload::Start(start)));
@@ -319,9 +318,10 @@ mod tests {
     fn a_layout_once_written_stays() {
         let (bytes, _) = sealed(&[(Kind::Cut, &mark_bytes(Mark { index: 0x0102, term: 3 }))]);
         assert_eq!(bytes.len(), MARK_BYTES);
-        assert_eq!(&bytes[8..], [
-            7, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 4, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0
-        ]);
+        assert_eq!(
+            &bytes[8..],
+            [7, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 4, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0]
+        );
     }
 
     proptest::proptest! {

@@ -351,4 +351,3 @@ fn wipe(file: &dyn File, tail: usize, behind: &[u8]) -> std::io::Result<()> {
 fn damaged(id: u32, offset: u64, why: &'static str) -> OpenError {
     OpenError::Damaged { file: segment_name(id), offset, why }
 }
-

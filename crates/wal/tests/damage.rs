@@ -32,14 +32,19 @@ fn every_changed_byte_before_the_last_batch_is_refused_with_its_place() {
     // All before the last batch is vouched for by a later record.
     let protected_end = end_of(&filled(&batches[..5]).0, "00000002.seg");
     let (disk, _) = filled(&batches);
-    for (name, protected) in [("00000001.seg", end_of(&disk, "00000001.seg")), ("00000002.seg", protected_end)] {
+    for (name, protected) in
+        [("00000001.seg", end_of(&disk, "00000001.seg")), ("00000002.seg", protected_end)]
+    {
         for offset in 0..protected {
             let changed = disk.power_loss(Loss::Nothing);
             changed.damage(name, offset, 0x10);
             match open(&changed).err() {
                 Some(OpenError::Damaged { file, offset: at, .. }) => {
                     assert_eq!(file, name, "byte {offset}");
-                    assert!(at as usize <= offset && offset - (at as usize) < 3100, "byte {offset}, told {at}");
+                    assert!(
+                        at as usize <= offset && offset - (at as usize) < 3100,
+                        "byte {offset}, told {at}"
+                    );
                 }
                 other => panic!("byte {offset} of {name}: {other:?}"),
             }
@@ -118,7 +123,11 @@ fn a_failed_sync_or_write_is_final() {
         batch.entry(1, 1, 0, b"", b"first");
         wal.append(&mut batch, Durability::Synced).expect("the double works");
         let (writes, syncs) = disk.writes_and_syncs();
-        if sync { disk.fail_sync(syncs) } else { disk.fail_write(writes) }
+        if sync {
+            disk.fail_sync(syncs)
+        } else {
+            disk.fail_write(writes)
+        }
         batch.clear();
         batch.entry(2, 1, 0, b"", b"second");
         assert!(matches!(wal.append(&mut batch, Durability::Synced), Err(AppendError::Disk(_))));
@@ -185,7 +194,8 @@ fn a_client_cannot_write_a_record() {
     fresh.cut_power_at(fresh.changes() + 1);
     wal.append(&mut batch, Durability::Synced).expect_err("power is off");
     for loss in (0..8).map(Loss::Keep) {
-        Wal::open(Arc::new(fresh.power_loss(loss)), &other).unwrap_or_else(|error| panic!("{loss:?}: {error}"));
+        Wal::open(Arc::new(fresh.power_loss(loss)), &other)
+            .unwrap_or_else(|error| panic!("{loss:?}: {error}"));
     }
 }
 
@@ -203,7 +213,10 @@ fn misuse_is_refused_and_changes_nothing() {
     batch.clear();
     batch.entry(4, 1, 0, b"", b"x");
     batch.entry(6, 1, 0, b"", b"x");
-    assert!(matches!(wal.append(&mut batch, Durability::Synced), Err(AppendError::Gap { index: 6, last: 4 })));
+    assert!(matches!(
+        wal.append(&mut batch, Durability::Synced),
+        Err(AppendError::Gap { index: 6, last: 4 })
+    ));
     assert_eq!((wal.first_index(), wal.last_index()), (3, 3));
     assert!(wal.reader().entries(2, 3, 100).is_err());
     assert!(wal.reader().entries(3, 5, 100).is_err());

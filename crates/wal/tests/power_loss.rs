@@ -26,8 +26,19 @@ fn histories() -> Vec<(&'static str, Vec<Op>)> {
         ("appends", vec![append(&[10], 0, true), append(&[500, 700], 0, false), append(&[5, 5, 5], 0, true)]),
         ("unsynced", vec![append(&[10], 0, true), later(&[600]), later(&[]), append(&[900], 0, false)]),
         ("suffix", vec![append(&[9, 9, 9, 9], 0, true), append(&[700], 3, true), append(&[1], 1, true)]),
-        ("roll", vec![append(&[1500, 1500], 0, true), append(&[800], 0, true), later(&[100]), append(&[3], 2, false)]),
-        ("too long for a segment", vec![append(&[100], 0, true), append(&[6000], 0, true), append(&[9], 0, true)]),
+        (
+            "roll",
+            vec![
+                append(&[1500, 1500], 0, true),
+                append(&[800], 0, true),
+                later(&[100]),
+                append(&[3], 2, false),
+            ],
+        ),
+        (
+            "too long for a segment",
+            vec![append(&[100], 0, true), append(&[6000], 0, true), append(&[9], 0, true)],
+        ),
         (
             "recycled",
             vec![
@@ -45,10 +56,18 @@ fn histories() -> Vec<(&'static str, Vec<Op>)> {
             "reopened",
             vec![append(&[10, 600], 0, true), Op::Reopen, later(&[700]), Op::Reopen, append(&[600], 0, true)],
         ),
-        ("snapshot", vec![append(&[10, 600], 0, true), later(&[10]), Op::Reset { ahead: 3 }, append(&[600], 0, true)]),
+        (
+            "snapshot",
+            vec![append(&[10, 600], 0, true), later(&[10]), Op::Reset { ahead: 3 }, append(&[600], 0, true)],
+        ),
         (
             "snapshot after rolls",
-            vec![append(&[3000], 0, true), append(&[3000], 0, true), Op::Reset { ahead: 0 }, append(&[3000], 0, true)],
+            vec![
+                append(&[3000], 0, true),
+                append(&[3000], 0, true),
+                Op::Reset { ahead: 0 },
+                append(&[3000], 0, true),
+            ],
         ),
     ]
 }
@@ -110,7 +129,8 @@ fn exhaust(name: &str, ops: &[Op], front: Front) -> Result<u64, String> {
             survive(&run, disk.power_loss(loss), front)
                 .map_err(|why| format!("{name}: power off at change {cut}, {loss:?}: {why}"))?;
         }
-        survive(&run, disk.restart(), front).map_err(|why| format!("{name}: killed at change {cut}: {why}"))?;
+        survive(&run, disk.restart(), front)
+            .map_err(|why| format!("{name}: killed at change {cut}: {why}"))?;
     }
     Ok(losses)
 }
