@@ -1,0 +1,62 @@
+# Every command prepares the machine first (see .ci/prepare) and says what it does.
+#
+# KVORUM_CACHE       what is kept between checkouts, RocksDB's archive above all (default ~/.cache/kvorum)
+# CARGO_TARGET_DIR   where cargo builds (default $KVORUM_CACHE/target)
+# KVORUM_DATA        the data of `make run` (default ./kvorum-data)
+# FLAGS              more flags for the member of `make run`, or for `bench compare` of `make bench`
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.SILENT:
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench
+
+KVORUM_DATA ?= ./kvorum-data
+FLAGS ?=
+
+help:
+	echo 'make run     build in release mode and start one member on 127.0.0.1:2379 (peers: 2380), data in $(KVORUM_DATA)'
+	echo 'make test    build everything and run every test; real etcd is installed, to compare answers with'
+	echo 'make lint    check format, lints and, where cargo-deny is installed, licences and advisories'
+	echo 'make bench   run etcd 3.4, etcd 3.5 and Kvorum side by side and print what each costs'
+	echo
+	echo 'The first of these installs missing Debian packages (as root) and builds RocksDB once, which takes ten to'
+	echo 'twenty minutes. Variables are explained at the top of the Makefile.'
+
+run:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	echo 'run: building in release mode'
+	cargo build --release --package kvorum --bin kvorum
+	echo 'run: starting a member on http://127.0.0.1:2379 with its data in $(KVORUM_DATA); stop it with Ctrl-C'
+	.ci/greet $$$$ &
+	exec "$$CARGO_TARGET_DIR/release/kvorum" --data-dir '$(KVORUM_DATA)' \
+	  --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
+	  --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
+	  --initial-cluster default=http://127.0.0.1:2380 $(FLAGS)
+
+test:
+	settings="$$(.ci/prepare test)"; eval "$$settings"
+	echo 'test: building every program'
+	cargo build --workspace --bins
+	echo 'test: running every test'
+	cargo test --workspace
+
+lint:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	echo 'lint: format'
+	cargo fmt --all --check
+	echo 'lint: clippy'
+	cargo clippy --workspace --all-targets -- -D warnings
+	if cargo deny --version > /dev/null 2>&1; then
+	  echo 'lint: licences, sources, advisories'
+	  cargo deny check
+	else
+	  echo 'lint: licences and advisories were NOT checked: cargo-deny is not installed (cargo install cargo-deny)'
+	fi
+
+bench:
+	settings="$$(.ci/prepare bench)"; eval "$$settings"
+	echo 'bench: building in release mode'
+	cargo build --release --package kvorum --package bench
+	"$$CARGO_TARGET_DIR/release/bench" compare $(FLAGS)
