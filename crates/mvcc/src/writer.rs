@@ -285,6 +285,17 @@ impl Source for OverlayAt<'_> {
         if range.is_empty() {
             return Ok(());
         }
+        if let Some(key) = range.as_single() {
+            // One key: whether the visitor wants another does not matter.
+            let _ = match self.writer.overlay.get(key, self.until) {
+                Some(change) => show(change, visit),
+                None => match self.writer.mvcc.state.read().index.get(key) {
+                    Some(meta) => visit(key, meta, None),
+                    None => ControlFlow::Continue(()),
+                },
+            };
+            return Ok(());
+        }
         let mut changes = self.writer.overlay.range(range, self.until).map(|(change, _)| change).peekable();
         if direction == Direction::Backward || changes.peek().is_none() {
             return self.visit_apart(range, direction, visit);
