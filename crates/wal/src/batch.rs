@@ -12,6 +12,8 @@ use crate::record::{
 /// Room that is kept before the records, for what only the log knows when it writes them: that a segment
 /// begins, and that the entries replace a suffix.
 const FRONT_BYTES: usize = START_BYTES + MARK_BYTES;
+/// A buffer that had to grow beyond this for one batch gives the memory back.
+const KEPT_BYTES: usize = 4 << 20;
 /// Offsets in a segment are 32 bits wide; half of that leaves room for everything around a batch.
 const MAX_BYTES: usize = 1 << 30;
 
@@ -76,9 +78,10 @@ impl Batch {
         put_record(&mut self.buffer, Kind::Hard, &[&hard_bytes(&hard)]);
     }
 
-    /// Forgets everything but the buffer's capacity.
+    /// Forgets everything but the buffer's capacity, as far as that is of a usual size.
     pub fn clear(&mut self) {
         self.buffer.truncate(FRONT_BYTES);
+        self.buffer.shrink_to(KEPT_BYTES);
         self.entries.clear();
         self.hard = None;
         self.reset = None;

@@ -58,7 +58,8 @@ impl Observer for Unwatched {}
 pub enum Durability {
     /// After `fdatasync`, with everything appended before.
     Synced,
-    /// With the next synced append. Good for a commit index, which the others know too.
+    /// With the next synced append. Good for a commit index, which the others know too; and whatever follows a
+    /// synced batch lets damage in that batch be told from a torn write, so it is worth writing before a stop.
     Later,
 }
 

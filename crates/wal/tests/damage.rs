@@ -124,9 +124,9 @@ fn a_failed_sync_or_write_is_final() {
         wal.append(&mut batch, Durability::Synced).expect("the double works");
         let (writes, syncs) = disk.writes_and_syncs();
         if sync {
-            disk.fail_sync(syncs)
+            disk.fail_sync(syncs);
         } else {
-            disk.fail_write(writes)
+            disk.fail_write(writes);
         }
         batch.clear();
         batch.entry(2, 1, 0, b"", b"second");

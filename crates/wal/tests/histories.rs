@@ -3,10 +3,11 @@
 mod model;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use model::{Run, config, random, random_op};
 use wal::double::DoubleDisk;
-use wal::{Disk, Folder};
+use wal::{Batch, Disk, Durability, Folder, ReadError, Wal};
 
 fn live(disk: &Arc<dyn Disk>, seed: u64, background: bool, ops: usize) {
     let config = config(background);
@@ -52,7 +53,7 @@ fn released_segments_are_used_again() {
     let mut run = Run::default();
     run.open(Arc::clone(&disk), &config).expect("a new log opens");
     for _ in 0..300 {
-        let durability = wal::Durability::Synced;
+        let durability = Durability::Synced;
         let op = model::Op::Append { back: 0, term_up: 0, sizes: vec![900], hard: true, durability };
         run.apply(&op, &disk, &config).expect("the disk works");
         run.apply(&model::Op::Release { keep: 2 }, &disk, &config).expect("the disk works");
@@ -62,4 +63,52 @@ fn released_segments_are_used_again() {
     // 75 segments were written; in use, ready, spare and one in the making are at most nine files.
     let files = disk.list().expect("the folder lists").len();
     assert!(files < 16, "{files} files are left");
+}
+
+/// Sets the flag when it goes, also by panic, so that nobody waits for a writer that is gone.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn readers_never_see_a_recycled_file() {
+    let (mut wal, _) = Wal::open(Arc::new(DoubleDisk::default()), &config(true)).expect("a new log opens");
+    let (reader, done) = (wal.reader(), AtomicBool::new(false));
+    let read = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut read = 0;
+            while !done.load(Ordering::Acquire) {
+                let low = reader.first_index();
+                match reader.entries(low, reader.last_index() + 1, 20_000) {
+                    Ok(entries) => read += check(low, &entries),
+                    // It went between the question and the answer.
+                    Err(ReadError::Released { .. }) => {}
+                    Err(error) => panic!("{error}: {error:?}"),
+                }
+            }
+            read
+        });
+        let writing = Done(&done);
+        let mut batch = Batch::new();
+        for index in 1..6000_u64 {
+            batch.clear();
+            batch.entry(index, 1, 0, b"", &index.to_le_bytes().repeat(50));
+            wal.append(&mut batch, Durability::Synced).expect("the double works");
+            wal.release(index.saturating_sub(8)).expect("the double works");
+        }
+        drop(writing);
+        reading.join().expect("the reader saw what was appended")
+    });
+    assert!(read > 0, "the reader read nothing");
+}
+
+fn check(low: u64, entries: &[wal::Entry]) -> usize {
+    for (index, entry) in (low..).zip(entries) {
+        assert_eq!((entry.index, &entry.data[..]), (index, &index.to_le_bytes().repeat(50)[..]));
+    }
+    entries.len()
 }
