@@ -52,9 +52,12 @@ async fn act(verb: Verb) -> Result<ExitCode> {
             let report = load::run(&plan).await?;
             let text = serde_json::to_string_pretty(&report)?;
             match out {
-                Some(path) => {
-                    std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {path}"))?
-                }
+                Some(path) => std::fs::write(
+                    &path,
+                    text + "
+",
+                )
+                .with_context(|| format!("cannot write {path}"))?,
                 None => output::line(&text),
             }
             if report.failures > 0 {

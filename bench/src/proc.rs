@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Clock ticks per second in /proc: Linux shows 100 to programs on every machine that we know.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// Memory of a process in KiB.
+/// Memory of a process.
+#[expect(clippy::struct_field_names, reason = "the last word is the unit")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// Resident now, mapped files included.

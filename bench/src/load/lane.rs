@@ -26,7 +26,12 @@ impl Timer {
     fn new() -> Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let fd = rustix::time::timerfd_create(TimerfdClockId::Monotonic, flags).context("no kernel timer")?;
-        Ok(Self(AsyncFd::new(fd).context("no kernel timer")?))
+        #[expect(
+            deprecated,
+            reason = "unsound only for types that may give up their descriptor, which OwnedFd does not"
+        )]
+        let fd = AsyncFd::new(fd).context("no kernel timer")?;
+        Ok(Self(fd))
     }
 
     fn arm(&self, after: Duration) -> Result<(), Broken> {

@@ -32,6 +32,10 @@ const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
+/// The request's fields after the first call: the first block put five of them into the server's table, where
+/// they are entries 66 down to 62 from then on.
+const LATER_BLOCK: [u8; 7] = [0x83, 0x86, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
+
 const END_STREAM: u8 = 0x1;
 const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
@@ -132,8 +136,6 @@ impl Http2 {
         let stream = self.next_stream;
         self.next_stream += 2;
         self.streams.insert(stream, slot);
-        // The first block put five fields into the server's table; they are entries 66 down to 62 from then on.
-        const LATER_BLOCK: [u8; 7] = [0x83, 0x86, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
         let block = if stream == 1 { &self.first_block[..] } else { &LATER_BLOCK };
         frame_head(&mut self.output, block.len(), HEADERS, END_HEADERS, stream);
         self.output.put_slice(block);
@@ -373,11 +375,11 @@ fn first_block(authority: &str, path: &str) -> Vec<u8> {
         block.push(value.len().min(126) as u8);
         block.extend_from_slice(value.as_bytes().get(..126).unwrap_or(value.as_bytes()));
     };
-    field(&[NAMED | 4], path);
-    field(&[NAMED | 1], authority);
-    field(&[NAMED | 31], "application/grpc");
+    field(&[NAMED + 4], path);
+    field(&[NAMED + 1], authority);
+    field(&[NAMED + 31], "application/grpc");
     field(b"\x40\x02te", "trailers");
-    field(&[NAMED | 58], "kvorum-bench");
+    field(&[NAMED + 58], "kvorum-bench");
     block
 }
 
