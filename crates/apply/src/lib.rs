@@ -98,7 +98,7 @@ impl Machine {
         Ok(Self {
             position: Position::load(&store)?.unwrap_or_default(),
             mvcc: Arc::new(Mvcc::open(Arc::clone(&store)).map_err(OpenError::Mvcc)?),
-            v2: Arc::new(V2Store::open(Arc::clone(&store)).map_err(OpenError::V2)?),
+            v2: Arc::new(V2Store::open(&store).map_err(OpenError::V2)?),
             members: Arc::new(Members::open(&store).map_err(OpenError::Members)?),
             store,
         })
@@ -236,6 +236,7 @@ fn refusal<T>(result: Result<T, mvcc::WriteError>) -> Result<Result<T, Refused>,
         Ok(done) => Ok(Ok(done)),
         Err(mvcc::WriteError::Refused(why)) => Ok(Err(match why {
             mvcc::Refusal::KeyNotFound => Refused::KeyNotFound,
+            mvcc::Refusal::LeaseNotFound => Refused::LeaseNotFound,
             mvcc::Refusal::Compacted => Refused::Compacted,
             mvcc::Refusal::FutureRevision => Refused::FutureRevision,
         })),

@@ -402,8 +402,4 @@ impl Member {
     pub(crate) fn writes_under_way(&self) -> usize {
         self.admission.writes()
     }
-
-    pub(crate) fn term(&self) -> Term {
-        self.house.shared.term()
-    }
 }
