@@ -58,7 +58,7 @@ pub(super) struct Lane<W> {
     first_client: usize,
     /// The moment from which the latency of each slot's call counts.
     started: Vec<Instant>,
-    /// Operations inside each slot's call.
+    /// Slots without a call on its way.
     idle: Vec<Slot>,
     schedule: Option<(Schedule, Timer)>,
     message: Vec<u8>,

@@ -185,6 +185,10 @@ async fn observe(plan: &Plan, run: &Rc<Run>) -> Result<Report> {
         let text = format!("no answer {} s after the end of the run", DRAIN_MAX.as_secs());
         run.tally.borrow_mut().failure(&text, run.in_flight.get());
     }
+    if plan.live && std::io::stderr().is_terminal() {
+        // The live line stays as it was last.
+        eprintln!();
+    }
     Ok(report(plan, run, connections, &before, &after))
 }
 
@@ -257,9 +261,6 @@ async fn live_line(kind: Kind, run: Rc<Run>) {
         let mut stderr = std::io::stderr().lock();
         // A closed stderr must not end a measurement.
         let _ = if terminal { write!(stderr, "\r{line}\x1b[K") } else { writeln!(stderr, "{line}") };
-        if run.stopped.get() && terminal {
-            let _ = writeln!(stderr);
-        }
     }
 }
 
@@ -307,3 +308,7 @@ pub(crate) async fn prepare(shape: &Shape, live: bool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
