@@ -38,7 +38,7 @@ impl Overlay {
         &self.changes
     }
 
-    /// Adds a change. `live`: whether the key exists before it.
+    /// Adds a change, which is newer than all others.
     pub(crate) fn push(&mut self, key: Bytes, kind: Kind, meta: Meta, value: Bytes) {
         let change = self.changes.len();
         // A key that was not touched before is published if it exists.
@@ -47,6 +47,22 @@ impl Overlay {
         let previous = (newest.change != change).then_some(newest.change);
         newest.change = change;
         self.changes.push(Change { key, kind, meta, value, previous });
+    }
+
+    /// Takes the newest changes back until `length` are left.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        while self.changes.len() > length
+            && let Some(change) = self.changes.pop()
+        {
+            match change.previous {
+                Some(previous) => {
+                    if let Some(newest) = self.keys.get_mut(&change.key) {
+                        newest.change = previous;
+                    }
+                }
+                None => drop(self.keys.remove(&change.key)),
+            }
+        }
     }
 
     /// The newest change of a key at `until` or before. `None`: ask what is published.

@@ -110,9 +110,15 @@ impl<'a> Writer<'a> {
         let plan = txn::plan(self, txn)?;
         txn::check(self, txn, &plan, lease_exists)?;
         let mut request = self.request();
-        let reply = txn::run(self, &mut request, txn, &plan)?;
-        self.end(&request);
-        Ok(reply)
+        let before = self.overlay.changes().len();
+        let reply = txn::run(self, &mut request, txn, &plan);
+        match &reply {
+            Ok(_) => self.end(&request),
+            // Only a transaction that writes a key twice gets here past the checks: it deletes a key and then
+            // wants to keep its value. The door refuses those; all or nothing holds without the door too.
+            Err(_) => self.overlay.truncate(before),
+        }
+        reply
     }
 
     /// Reads a range, with everything that was written here.
