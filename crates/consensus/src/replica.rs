@@ -9,7 +9,7 @@ use raft::{Config, INVALID_ID, RawNode, ReadOnlyOption, StateRole};
 use types::{Index, MemberId, Term};
 use wal::WalReader;
 
-use crate::log::{LogError, LogView};
+use crate::log::{LogError, LogView, kind};
 use crate::logger::logger;
 
 /// Proposals are joined into entries of up to this many bytes, so that one large run does not hold up the log.
@@ -70,6 +70,18 @@ pub struct Append {
     /// Term, vote and commit, where they changed. A commit index alone never makes an append: it can be
     /// found again from the log.
     pub hard_state: Option<HardState>,
+}
+
+impl Append {
+    /// Adds it to what is written next.
+    pub fn write_into(&self, batch: &mut wal::Batch) {
+        for entry in &self.entries {
+            batch.entry(entry.index, entry.term, kind(entry), &entry.context, &entry.data);
+        }
+        if let Some(state) = &self.hard_state {
+            batch.hard_state(wal::HardState { term: state.term, vote: state.vote, commit: state.commit });
+        }
+    }
 }
 
 /// Who leads, as this replica knows it.

@@ -71,12 +71,7 @@ fn work(replica: &mut TestReplica, wal: &mut Wal) -> Vec<String> {
 
 fn write(wal: &mut Wal, append: &Append) {
     let mut batch = Batch::new();
-    for entry in &append.entries {
-        batch.entry(entry.index, entry.term, 0, &[], &entry.data);
-    }
-    if let Some(state) = &append.hard_state {
-        batch.hard_state(HardState { term: state.term, vote: state.vote, commit: state.commit });
-    }
+    append.write_into(&mut batch);
     wal.append(&mut batch, Durability::Synced).expect("the disk works");
 }
 

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use wal::{AppendError, Batch, Durability, HardState, Wal};
+use wal::{AppendError, Batch, Durability, Wal};
 
 use crate::driver::{Inbox, Input};
-use crate::log::kind;
 use crate::mailbox::Mailbox;
 use crate::replica::Append;
 
@@ -42,12 +41,7 @@ fn write<W, R>(
     for job in jobs {
         match job {
             Job::Append(append) => {
-                for entry in &append.entries {
-                    batch.entry(entry.index, entry.term, kind(entry), &entry.context, &entry.data);
-                }
-                if let Some(state) = append.hard_state {
-                    batch.hard_state(HardState { term: state.term, vote: state.vote, commit: state.commit });
-                }
+                append.write_into(batch);
                 durable = Some(append.number);
             }
             Job::Release(index) => release = Some(index),
