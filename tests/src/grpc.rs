@@ -26,8 +26,8 @@ pub struct Reply {
     pub http_status: u16,
     /// Headers.
     pub headers: Vec<(String, String)>,
-    /// Messages without their framing.
-    pub messages: Vec<Bytes>,
+    /// Messages without their framing; `None` stands for one that came compressed.
+    pub messages: Vec<Option<Bytes>>,
     /// Trailers; those of an answer without a message come as headers and stay there.
     pub trailers: Vec<(String, String)>,
 }
@@ -121,7 +121,7 @@ fn frame(message: &[u8]) -> anyhow::Result<Bytes> {
     Ok(framed.freeze())
 }
 
-fn unframe(mut body: Bytes) -> anyhow::Result<Vec<Bytes>> {
+fn unframe(mut body: Bytes) -> anyhow::Result<Vec<Option<Bytes>>> {
     let mut messages = Vec::new();
     while !body.is_empty() {
         ensure!(body.len() >= 5, "a frame that ends early");
@@ -129,7 +129,8 @@ fn unframe(mut body: Bytes) -> anyhow::Result<Vec<Bytes>> {
         let length = head.get(1..5).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         let length = length.context("four bytes of length")? as usize;
         ensure!(body.len() >= length, "a message that ends early");
-        messages.push(body.split_to(length));
+        let message = body.split_to(length);
+        messages.push((head.first() == Some(&0)).then_some(message));
     }
     Ok(messages)
 }
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(bytes, b"\x0a\x03foo\x20\x01");
         assert_eq!(decode(method.input(), &bytes).expect("valid"), r#"{"key":"Zm9v","prev_kv":true}"#);
         let framed = frame(&bytes).expect("small");
-        assert_eq!(unframe(framed).expect("whole"), [Bytes::from(bytes)]);
+        assert_eq!(unframe(framed).expect("whole"), [Some(Bytes::from(bytes))]);
         assert!(unframe(Bytes::from_static(b"\0\0\0\0\x02x")).is_err());
     }
 }

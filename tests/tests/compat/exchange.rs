@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use ::tests::answer::Answer;
 use ::tests::{Node, grpc, http1, text, until};
 
@@ -108,7 +109,11 @@ fn grpc_parts(reply: &grpc::Reply, decode: impl Fn(&[u8]) -> anyhow::Result<Stri
     for (name, value) in &reply.trailers {
         answer.add(&format!("trailer {name}"), value);
     }
-    let messages: Vec<String> = reply.messages.iter().map(|message| decode(message)).collect::<Result<_, _>>()?;
+    let show = |message: &Option<Bytes>| match message {
+        Some(message) => decode(message),
+        None => Ok("(compressed)".to_owned()),
+    };
+    let messages: Vec<String> = reply.messages.iter().map(show).collect::<Result<_, _>>()?;
     answer.add("body", &shown(messages.join("\n").as_bytes()));
     Ok(answer)
 }
