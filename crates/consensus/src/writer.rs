@@ -27,6 +27,17 @@ pub(crate) fn run<W, R>(mut wal: Wal, jobs: &Arc<Mailbox<Job>>, inbox: &Arc<Inbo
             return;
         }
     }
+    seal(&mut wal, &mut batch);
+}
+
+/// Ends the log with a record after the last acknowledged one, so that the next start can tell damage in that
+/// from a torn write.
+fn seal(wal: &mut Wal, batch: &mut Batch) {
+    batch.clear();
+    batch.hard_state(wal.hard_state());
+    if let Err(error) = wal.append(batch, Durability::Synced) {
+        tracing::warn!(%error, "the log was not sealed; nothing acknowledged is lost");
+    }
 }
 
 fn write<W, R>(

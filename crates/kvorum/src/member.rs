@@ -18,10 +18,10 @@ use crate::peer;
 
 /// Memory for the database's tables, caches and filters together, in bytes.
 const DATABASE_MEMORY_BYTES: usize = 128 << 20;
-/// Size of a log segment, in bytes: etcd's.
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// Size of a log segment, in bytes. Released segments are used again, so small ones keep the log small.
+const SEGMENT_BYTES: u64 = 16 << 20;
 /// The database is flushed when a restart would have to replay this many bytes of log.
-const REPLAY_BYTES_MAX: u64 = 256 << 20;
+const REPLAY_BYTES_MAX: u64 = 64 << 20;
 /// etcd's quota when none is given, in bytes.
 const QUOTA_BYTES: u64 = 2 << 30;
 /// Samples of histograms wait in memory for this long at most.
