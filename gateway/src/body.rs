@@ -1,0 +1,95 @@
+//! Answers' bodies (one piece of bytes, and in gRPC its trailers) and requests' bodies read within limits.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+
+use crate::Limits;
+
+/// The body of an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    data: Option<Bytes>,
+    /// gRPC's `grpc-status: 0` follows the data.
+    ok_follows: bool,
+}
+
+impl Body {
+    /// These bytes and no more.
+    pub(crate) fn of(data: impl Into<Bytes>) -> Self {
+        let data: Bytes = data.into();
+        Self { data: (!data.is_empty()).then_some(data), ok_follows: false }
+    }
+
+    /// A gRPC message, framed already, and that all is well.
+    pub(crate) fn message(framed: Bytes) -> Self {
+        Self { data: Some(framed), ok_follows: true }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Some(data) = self.data.take() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        if std::mem::take(&mut self.ok_follows) {
+            let mut trailers = HeaderMap::with_capacity(1);
+            trailers.insert("grpc-status", HeaderValue::from_static("0"));
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Poll::Ready(None)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && !self.ok_follows
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+    }
+}
+
+/// Why a body was not had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyError {
+    /// Longer than allowed.
+    TooLarge,
+    /// It stopped arriving.
+    TooSlow,
+    /// The client went away, or sent what is no body.
+    Broken,
+}
+
+/// The whole of a request's body.
+pub(crate) async fn collect(body: Incoming, bytes_max: usize, limits: &Limits) -> Result<Bytes, BodyError> {
+    let collected = tokio::time::timeout(limits.body_time_max, collect_all(body, bytes_max)).await;
+    collected.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn collect_all(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
+        if data.len() > bytes_max.saturating_sub(first.len() + rest.len()) {
+            return Err(BodyError::TooLarge);
+        }
+        if first.is_empty() && rest.is_empty() {
+            first = data;
+        } else {
+            rest.extend_from_slice(&std::mem::take(&mut first));
+            rest.extend_from_slice(&data);
+        }
+    }
+    Ok(if rest.is_empty() { first } else { rest.freeze() })
+}

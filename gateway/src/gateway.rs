@@ -1,0 +1,177 @@
+//! Accepting connections, serving requests on them, and ending both in good order.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::Member;
+use http::{Request, Response, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use telemetry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+use crate::activity::{Activity, Verdict, Watched};
+use crate::body::Body;
+use crate::json::Forms;
+use crate::meters::Meters;
+use crate::{Limits, grpc, mux};
+
+/// After a failed accept (usually too few file descriptors) nothing is accepted for this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) member: Arc<dyn Member>,
+    pub(crate) limits: Limits,
+    /// Bytes of one request message, which is etcd's `--max-request-bytes` and 512 KiB.
+    pub(crate) message_bytes_max: usize,
+    pub(crate) meters: Meters,
+    pub(crate) forms: Forms,
+}
+
+/// The public protocols of one member. It can serve any number of listeners.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+    slots: Arc<Semaphore>,
+    server: auto::Builder<TokioExecutor>,
+}
+
+impl Gateway {
+    /// A gateway before `member`, with its counters in `registry`.
+    pub fn new(member: Arc<dyn Member>, registry: &Registry, limits: Limits) -> Self {
+        const OVERHEAD_BYTES: usize = 512 * 1024;
+        let message_bytes_max = member.limits().request_bytes_max.saturating_add(OVERHEAD_BYTES);
+        let meters = Meters::register(registry);
+        let shared = Shared { member, limits, message_bytes_max, meters, forms: Forms::load() };
+        Self {
+            shared: Arc::new(shared),
+            slots: Arc::new(Semaphore::new(limits.connections_max)),
+            server: server(&limits),
+        }
+    }
+
+    /// Serves `listener` until `shutdown` is ready, then lets requests in flight end for as long as
+    /// [`Limits::drain_time_max`] says.
+    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let (leave, cut) = (CancellationToken::new(), CancellationToken::new());
+        let tasks = TaskTracker::new();
+        loop {
+            let (stream, slot) = tokio::select! {
+                () = &mut shutdown => break,
+                accepted = self.accept(&listener) => accepted,
+            };
+            let connection = self.clone().connection(stream, slot, leave.clone());
+            let cut = cut.clone();
+            tasks.spawn(async move { cut.run_until_cancelled(connection).await });
+        }
+        drop(listener);
+        leave.cancel();
+        tasks.close();
+        if tokio::time::timeout(self.shared.limits.drain_time_max, tasks.wait()).await.is_err() {
+            warn!(connections = tasks.len(), "cutting connections whose requests did not end in time");
+            cut.cancel();
+            tasks.wait().await;
+        }
+    }
+
+    /// The next connection, as soon as there is room for one.
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
+        let slot = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => return (stream, slot),
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, stream: TcpStream, slot: OwnedSemaphorePermit, leave: CancellationToken) {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "the connection was gone at once");
+            return;
+        }
+        let limits = self.shared.limits;
+        let activity = Arc::new(Activity::default());
+        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        let service = service_fn(|request: Request<Incoming>| {
+            let (shared, call) = (Arc::clone(&self.shared), activity.begin());
+            async move {
+                let response = dispatch(&shared, request).await;
+                drop(call);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut connection = pin!(self.server.serve_connection(io, service));
+        let mut leaving = false;
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        debug!(%error, "a connection ended early");
+                    }
+                    break;
+                }
+                verdict = activity.watch(&limits) => match verdict {
+                    Verdict::Slow => debug!("closing a connection whose request head did not arrive in time"),
+                    Verdict::Idle => debug!("closing an idle connection"),
+                },
+                () = leave.cancelled(), if !leaving => {
+                    leaving = true;
+                    connection.as_mut().graceful_shutdown();
+                    continue;
+                }
+            }
+            break;
+        }
+        drop(slot);
+    }
+}
+
+fn server(limits: &Limits) -> auto::Builder<TokioExecutor> {
+    // hyper refuses smaller buffers.
+    const BUFFER_BYTES_MIN: usize = 8 * 1024;
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server
+        .http1()
+        .timer(TokioTimer::new())
+        // `Activity` watches heads and idleness, since hyper has one time-out for both.
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES_MIN.max(limits.header_bytes_max as usize))
+        .title_case_headers(true);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.header_bytes_max)
+        .max_concurrent_streams(limits.streams_max)
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes)
+        .max_pending_accept_reset_streams(limits.pending_resets_max)
+        .max_local_error_reset_streams(limits.broken_streams_max)
+        .keep_alive_interval(limits.ping_after)
+        .keep_alive_timeout(limits.ping_time_max);
+    server
+}
+
+async fn dispatch(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let is_grpc = request.version() == Version::HTTP_2 && grpc::speaks(request.headers());
+    if is_grpc {
+        grpc::answer(shared, request).await
+    } else {
+        // In a box, since these futures are large and would make every gRPC call pay for their size.
+        Box::pin(mux::answer(shared, request)).await
+    }
+}

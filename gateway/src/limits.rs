@@ -1,0 +1,60 @@
+//! What a connection and a request may cost, and what happens beyond it. Limits of single requests that the
+//! operator sets (`--max-request-bytes`, `--max-txn-ops`) are the member's and come from there.
+
+use std::time::Duration;
+
+/// The gateway's limits. [`Limits::default`] is what the program uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections served at once. Further ones wait in the listener's backlog until one ends.
+    pub connections_max: usize,
+    /// Bytes of a request's head; at least 8 KiB count. Beyond it: 431, or a refused stream in HTTP/2.
+    pub header_bytes_max: u32,
+    /// Time from the first byte of a head to its last one (HTTP/1). Beyond it the connection is closed.
+    pub header_time_max: Duration,
+    /// Bytes of a body outside of gRPC, unless the member takes larger requests. Beyond it: v2 answers 400
+    /// with code 210, JSON answers 429 with code 8.
+    pub body_bytes_max: usize,
+    /// Time for a whole body to arrive. Beyond it the request is refused.
+    pub body_time_max: Duration,
+    /// Time in which an HTTP/1 connection without a request may move no byte. Beyond it it is closed.
+    pub idle_time_max: Duration,
+    /// Streams at once on an HTTP/2 connection; the client waits with further ones.
+    pub streams_max: u32,
+    /// Bytes that a client may send ahead on one stream (HTTP/2).
+    pub stream_window_bytes: u32,
+    /// Bytes that a client may send ahead on all its streams together (HTTP/2).
+    pub connection_window_bytes: u32,
+    /// Streams that a client cancelled before they were taken up, at once. Clients that cancel a thousand
+    /// calls in a burst are honest; only beyond this is it an attack, and the connection ends.
+    pub pending_resets_max: usize,
+    /// Streams that the client broke, over the life of a connection. Beyond it the connection ends.
+    pub broken_streams_max: usize,
+    /// Time after which a silent HTTP/2 connection is pinged, as etcd's `--grpc-keepalive-interval`.
+    pub ping_after: Duration,
+    /// Time for the answer to a ping. Beyond it the connection is closed.
+    pub ping_time_max: Duration,
+    /// Time for requests in flight to end at shutdown. Beyond it their connections are cut.
+    pub drain_time_max: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            header_bytes_max: 128 * 1024,
+            header_time_max: Duration::from_secs(30),
+            body_bytes_max: 10 * 1024 * 1024,
+            body_time_max: Duration::from_mins(1),
+            idle_time_max: Duration::from_mins(5),
+            streams_max: 100_000,
+            stream_window_bytes: 1024 * 1024,
+            connection_window_bytes: 4 * 1024 * 1024,
+            pending_resets_max: 1_000_000,
+            broken_streams_max: 1_000_000,
+            ping_after: Duration::from_hours(2),
+            ping_time_max: Duration::from_secs(20),
+            drain_time_max: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Where plain HTTP requests go, by their paths: as Go's mux sends them, with etcd's cross-origin headers on
+//! every answer.
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use crate::body::Body;
+use crate::gateway::Shared;
+use crate::{json, plain, v2};
+
+/// `text/plain`, as Go writes it.
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Bytes of a path that Go's URLs hold as they are.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'/')
+    .remove(b':')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b'@');
+
+/// Answers one request.
+pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let mut response = if request.method() == Method::OPTIONS {
+        Response::new(Body::default())
+    } else {
+        match decode(request.uri().path()) {
+            Some(path) => route(shared, &path, request).await,
+            None => bad_request(),
+        }
+    };
+    allow_origins(response.headers_mut());
+    response
+}
+
+async fn route(shared: &Shared, path: &[u8], request: Request<Incoming>) -> Response<Body> {
+    // The old names of the JSON interface are those of the new one.
+    let path = match [&b"/v3beta/"[..], b"/v3alpha/"].iter().find_map(|old| path.strip_prefix(*old)) {
+        Some(rest) => [b"/v3/", rest].concat(),
+        None => path.to_vec(),
+    };
+    let cleaned = clean(&path);
+    if cleaned != path {
+        return redirect(&request, &cleaned);
+    }
+    let Ok(path) = std::str::from_utf8(&path) else { return v2::or_not_found(shared, &path) };
+    if let Some(path) = path.strip_prefix("/v3").filter(|path| path.starts_with('/')) {
+        let (head, body) = request.into_parts();
+        return json::answer(shared, &head.method, path, body).await;
+    }
+    if let Some(key) = path.strip_prefix("/v2/keys").filter(|key| key.is_empty() || key.starts_with('/')) {
+        return v2::answer(shared, key, request).await;
+    }
+    match path {
+        "/v3" => redirect(&request, b"/v3/"),
+        _ => plain::answer(shared, path, &request).await,
+    }
+}
+
+/// The bytes of a percent-encoded path; `None` when an escape is none.
+fn decode(path: &str) -> Option<Vec<u8>> {
+    let mut bytes = path.bytes();
+    let mut decoded = Vec::with_capacity(path.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(if byte == b'%' {
+            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+            let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
+            u8::try_from(high * 16 + low).ok()?
+        } else {
+            byte
+        });
+    }
+    Some(decoded)
+}
+
+/// Without empty, `.` and `..` components; a slash at the end stays.
+fn clean(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let mut cleaned = Vec::with_capacity(path.len() + 1);
+    for part in &parts {
+        cleaned.push(b'/');
+        cleaned.extend_from_slice(part);
+    }
+    if parts.is_empty() || path.ends_with(b"/") {
+        cleaned.push(b'/');
+    }
+    cleaned
+}
+
+fn redirect(request: &Request<Incoming>, path: &[u8]) -> Response<Body> {
+    let mut location = percent_encode(path, PATH).to_string();
+    if let Some(query) = request.uri().query() {
+        location.push('?');
+        location.push_str(query);
+    }
+    let mut response = Response::new(Body::default());
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        let shown = location
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace('"', "&#34;")
+            .replace('\'', "&#39;");
+        response = Response::new(Body::of(format!("<a href=\"{shown}\">Moved Permanently</a>.\n\n")));
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, html);
+    }
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(location) = HeaderValue::from_str(&location) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}
+
+/// An error as Go's `http.Error` writes it.
+pub(crate) fn error(status: StatusCode, text: &str) -> Response<Body> {
+    let mut response = Response::new(Body::of(format!("{text}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(HeaderName::from_static("x-content-type-options"), nosniff);
+    response
+}
+
+/// There is nothing at this path.
+pub(crate) fn not_found() -> Response<Body> {
+    error(StatusCode::NOT_FOUND, "404 page not found")
+}
+
+/// The path does not take this method; `allowed` does it.
+pub(crate) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// What Go answers before it looks at a request any closer.
+fn bad_request() -> Response<Body> {
+    let mut response = Response::new(Body::of("400 Bad Request"));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    response
+}
+
+fn allow_origins(headers: &mut HeaderMap) {
+    let mut allow = |name, value| {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    };
+    allow("access-control-allow-headers", "accept, content-type, authorization");
+    allow("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE");
+    allow("access-control-allow-origin", "*");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_as_gos_mux_does() {
+        for (path, cleaned) in [
+            ("/", "/"),
+            ("", "/"),
+            ("//a", "/a"),
+            ("/a/", "/a/"),
+            ("/a/./b/../c", "/a/c"),
+            ("/../..", "/"),
+            ("/a/..", "/"),
+            ("/a//", "/a/"),
+        ] {
+            assert_eq!(clean(path.as_bytes()), cleaned.as_bytes(), "{path}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_two_hexadecimal_digits() {
+        assert_eq!(decode("/a%2Fb%ff").as_deref(), Some(&b"/a/b\xff"[..]));
+        for path in ["/%", "/%2", "/%zz", "/%+1"] {
+            assert_eq!(decode(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The v2 keyspace over HTTP: `/v2/keys`. Its watches come with their own issue; until then `wait=true` is
+//! answered by 501.
+
+pub(crate) mod form;
+
+mod answer;
+mod params;
+
+use std::time::Instant;
+
+use api::{Consistency, Fault, V2Reply};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use types::v2::Refusal;
+
+use crate::body::{self, Body, BodyError};
+use crate::gateway::Shared;
+use crate::mux;
+
+use form::{Form, MediaType};
+use params::{Operation, Wrong};
+
+/// Answers a request for `key`, which is the path below `/v2/keys`.
+pub(crate) async fn answer(shared: &Shared, key: &str, request: Request<Incoming>) -> Response<Body> {
+    if !shared.member.v2_enabled() {
+        return mux::not_found();
+    }
+    let method = request.method().clone();
+    if !matches!(method.as_str(), "HEAD" | "GET" | "PUT" | "POST" | "DELETE") {
+        return mux::method_not_allowed("HEAD,GET,PUT,POST,DELETE");
+    }
+    let parsed = match read(shared, request).await {
+        Ok(form) => params::parse(&method, key, &form),
+        Err(wrong) => Err(wrong),
+    };
+    match parsed {
+        Ok(operation) => run(shared, &method, operation).await,
+        Err(wrong) => refuse(shared, wrong),
+    }
+}
+
+/// Answers for a path that is not UTF-8. v2 keys are text here; etcd takes any bytes, and shows them wrong.
+pub(crate) fn or_not_found(shared: &Shared, path: &[u8]) -> Response<Body> {
+    if path.starts_with(b"/v2/keys/") && shared.member.v2_enabled() {
+        refuse(shared, Wrong::new(209, "the key is not UTF-8"))
+    } else {
+        mux::not_found()
+    }
+}
+
+/// The parameters: those of the body, where the method has one, before those of the query.
+async fn read(shared: &Shared, request: Request<Incoming>) -> Result<Form, Wrong> {
+    let (head, incoming) = request.into_parts();
+    let (mut form, mut wrong) = (Form::default(), None);
+    if matches!(head.method, Method::PUT | Method::POST) {
+        let header = head.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        let (media_type, bad_type) = MediaType::parse(header);
+        wrong = bad_type.map(str::to_owned);
+        if media_type == MediaType::Form {
+            let (of_body, bad_body) = read_body(shared, incoming).await;
+            form = of_body;
+            wrong = wrong.or(bad_body);
+        }
+    }
+    let (of_query, bad_query) = Form::parse(head.uri.query().unwrap_or_default().as_bytes());
+    form.append(of_query);
+    match wrong.or(bad_query) {
+        Some(cause) => Err(Wrong::new(210, cause)),
+        None => Ok(form),
+    }
+}
+
+async fn read_body(shared: &Shared, incoming: Incoming) -> (Form, Option<String>) {
+    let cause = match body::collect(incoming, shared.limits.body_bytes_max, &shared.limits).await {
+        Ok(body) => return Form::parse(&body),
+        Err(BodyError::TooLarge) => "http: POST too large",
+        Err(BodyError::TooSlow) => "the body did not arrive in time",
+        Err(BodyError::Broken) => "unexpected EOF",
+    };
+    (Form::default(), Some(cause.to_owned()))
+}
+
+async fn run(shared: &Shared, method: &Method, operation: Operation) -> Response<Body> {
+    let name = operation.name(method);
+    shared.meters.v2.received(name);
+    let begun = Instant::now();
+    let (result, quiet) = match operation {
+        Operation::Watch => return unserved_watch(shared),
+        Operation::Get { get, quorum } => {
+            let consistency = if quorum { Consistency::Linearizable } else { Consistency::Serializable };
+            (shared.member.v2_get(get, consistency).await, false)
+        }
+        Operation::Write { write, ttl, quiet } => (shared.member.v2_write(write, ttl).await, quiet),
+    };
+    let response = respond(shared, result, quiet);
+    if response.status().is_success() {
+        shared.meters.v2.succeeded(name, begun.elapsed().as_secs_f64());
+    } else {
+        shared.meters.v2.failed(name, response.status());
+    }
+    response
+}
+
+fn respond(shared: &Shared, result: Result<V2Reply, Fault>, quiet: bool) -> Response<Body> {
+    match result {
+        Ok(reply) => answer::reply(shared.member.header().cluster, reply, quiet),
+        // What fails beside the keyspace is told in one way, whatever it is.
+        Err(fault) => refuse(shared, Wrong::new(300, fault.text())),
+    }
+}
+
+fn refuse(shared: &Shared, Wrong { code, cause }: Wrong) -> Response<Body> {
+    answer::refusal(shared.member.header().cluster, &Refusal { code, cause, index: 0 })
+}
+
+fn unserved_watch(shared: &Shared) -> Response<Body> {
+    let mut response = refuse(shared, Wrong::new(300, "watches of the v2 keyspace are not served"));
+    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
+    response
+}

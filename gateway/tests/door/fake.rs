@@ -1,0 +1,252 @@
+//! A member that keeps nothing: it notes what reaches it, and answers the same to everybody.
+//!
+//! Keys steer it: `fault:<name>` is refused with that fault, `missing` is not there.
+
+use std::sync::Arc;
+
+use api::{Compact, Consistency, Fault, Header, KvHash, Member, Reply, Status, V2Reply, V2Ttl};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use types::v2::{Action, Event, Get, Node, Refusal, Timestamp, Write};
+use types::{
+    ClusterId, DeleteRange, DeleteReply, Index, KeyValue, LeaseId, Limits, MemberId, MemberRecord, OpReply,
+    Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp, TxnReply, TxnResponse,
+};
+
+/// The member.
+pub(crate) struct Fake {
+    /// What reached it, in `Debug` form, since the last look.
+    pub(crate) seen: Mutex<Vec<String>>,
+    /// What is wrong with it.
+    pub(crate) errors: Mutex<Vec<String>>,
+    /// The leader it knows.
+    pub(crate) leader: Mutex<MemberId>,
+    /// Puts of the key `gate` wait for a permit.
+    pub(crate) gate: Semaphore,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            seen: Mutex::default(),
+            errors: Mutex::default(),
+            leader: Mutex::new(MemberId(2)),
+            gate: Semaphore::new(0),
+        })
+    }
+
+    pub(crate) fn take_seen(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock())
+    }
+
+    fn see(&self, what: String) {
+        self.seen.lock().push(what);
+    }
+}
+
+const HEADER: Header =
+    Header { cluster: ClusterId(0xc1), member: MemberId(2), revision: Revision(7), term: Term(3) };
+
+fn reply<T>(body: T) -> Reply<T> {
+    Reply { header: HEADER, body }
+}
+
+fn fault(key: &[u8]) -> Result<(), Fault> {
+    Err(match key.strip_prefix(b"fault:") {
+        None => return Ok(()),
+        Some(b"future") => Fault::FutureRevision,
+        Some(b"lease") => Fault::LeaseNotFound,
+        Some(b"timeout") => Fault::TimedOut,
+        Some(b"space") => Fault::NoSpace,
+        Some(b"busy") => Fault::TooManyRequests,
+        Some(b"corrupt") => Fault::Corrupt,
+        Some(_) => Fault::Broken("100% broken: \u{e4}\n".to_owned()),
+    })
+}
+
+fn pair(key: &Bytes) -> KeyValue {
+    KeyValue {
+        key: key.clone(),
+        value: Bytes::from_static(b"bar"),
+        create_revision: Revision(2),
+        mod_revision: Revision(5),
+        version: 3,
+        lease: LeaseId(0),
+    }
+}
+
+fn op(op: &TxnOp) -> TxnResponse {
+    let reply = match op {
+        TxnOp::Range(query) => {
+            OpReply::Range(RangeReply { kvs: vec![pair(&query.range.start)], more: false, count: 1 })
+        }
+        TxnOp::Put(_) => OpReply::Put(PutReply::default()),
+        TxnOp::Delete(_) => OpReply::Delete(DeleteReply { deleted: 1, prev_kvs: Vec::new() }),
+        TxnOp::Txn(txn) => {
+            OpReply::Txn(TxnReply { succeeded: true, responses: txn.success.iter().map(self::op).collect() })
+        }
+    };
+    TxnResponse { revision: Revision(7), reply }
+}
+
+#[async_trait]
+impl Member for Fake {
+    fn header(&self) -> Header {
+        HEADER
+    }
+
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn v2_enabled(&self) -> bool {
+        true
+    }
+
+    async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault> {
+        self.see(format!("range {:?} {consistency:?} limit={}", query.range, query.limit));
+        fault(&query.range.start)?;
+        if query.range.start == "missing" {
+            return Ok(reply(RangeReply::default()));
+        }
+        Ok(reply(RangeReply { kvs: vec![pair(&query.range.start)], more: query.limit > 0, count: 12 }))
+    }
+
+    async fn put(&self, put: Put) -> Result<Reply<PutReply>, Fault> {
+        self.see(format!("put {:?}={} bytes lease={}", put.key.as_bytes(), put.value.len(), put.lease.0));
+        if put.key.as_ref() == b"gate" {
+            self.gate.acquire().await.map_err(|_| Fault::Stopped)?.forget();
+        }
+        fault(put.key.as_ref())?;
+        let prev_kv = put.prev_kv.then(|| pair(put.key.as_bytes()));
+        Ok(reply(PutReply { prev_kv }))
+    }
+
+    async fn delete_range(&self, delete: DeleteRange) -> Result<Reply<DeleteReply>, Fault> {
+        self.see(format!("delete {:?}", delete.range));
+        let prev_kvs = if delete.prev_kv { vec![pair(&delete.range.start)] } else { Vec::new() };
+        Ok(reply(DeleteReply { deleted: 1, prev_kvs }))
+    }
+
+    async fn txn(&self, txn: Txn, serializable_reads: bool) -> Result<Reply<TxnReply>, Fault> {
+        let (compare, success, failure) = (txn.compare.len(), txn.success.len(), txn.failure.len());
+        self.see(format!("txn {compare}/{success}/{failure} serializable={serializable_reads}"));
+        Ok(reply(TxnReply { succeeded: true, responses: txn.success.iter().map(op).collect() }))
+    }
+
+    async fn compact(&self, compact: Compact) -> Result<Reply<()>, Fault> {
+        self.see(format!("{compact:?}"));
+        if compact.revision > 7 { Err(Fault::FutureRevision) } else { Ok(reply(())) }
+    }
+
+    async fn hash(&self) -> Result<Reply<u32>, Fault> {
+        Ok(reply(0xdead_beef))
+    }
+
+    async fn hash_kv(&self, revision: Option<Revision>) -> Result<Reply<KvHash>, Fault> {
+        self.see(format!("hash_kv {revision:?}"));
+        Ok(reply(KvHash { hash: 17, compacted: Revision(0), revision: Revision(7) }))
+    }
+
+    async fn status(&self) -> Result<Reply<Status>, Fault> {
+        Ok(reply(Status {
+            db_bytes: 20_480,
+            db_bytes_in_use: 16_384,
+            leader: *self.leader.lock(),
+            raft_index: Index(9),
+            raft_term: Term(3),
+            raft_applied_index: Index(9),
+            errors: self.errors.lock().clone(),
+            learner: false,
+            db_bytes_quota: 2_147_483_648,
+        }))
+    }
+
+    async fn members(&self, consistency: Consistency) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        self.see(format!("members {consistency:?}"));
+        Ok(reply(vec![MemberRecord {
+            id: MemberId(2),
+            name: "a".to_owned(),
+            peer_urls: vec!["http://127.0.0.1:2380".to_owned()],
+            client_urls: vec!["http://127.0.0.1:2379".to_owned()],
+            learner: false,
+        }]))
+    }
+
+    async fn v2_get(&self, get: Get, consistency: Consistency) -> Result<V2Reply, Fault> {
+        self.see(format!("{get:?} {consistency:?}"));
+        let key = get.path.as_str();
+        fault(key.trim_start_matches('/').as_bytes())?;
+        let result = if key == "/missing" {
+            Err(Refusal { code: 100, cause: key.to_owned(), index: 7 })
+        } else if get.path.is_root() {
+            let node = Node { dir: true, nodes: vec![file("/a"), file("/b")], ..Node::default() };
+            Ok(event(Action::Get, node, None))
+        } else {
+            Ok(event(Action::Get, file(key), None))
+        };
+        Ok(V2Reply { result, raft_index: Index(9), raft_term: Term(3) })
+    }
+
+    async fn v2_write(&self, write: Write, ttl: V2Ttl) -> Result<V2Reply, Fault> {
+        self.see(format!("{write:?} {ttl:?}"));
+        let result = match &write {
+            Write::Set { path, value, .. } => {
+                let mut node = file(path.as_str());
+                node.value = Some(value.clone());
+                if let V2Ttl::Seconds(seconds) = ttl {
+                    node.expiration = Some(Timestamp(1_795_195_094_009_237_070));
+                    node.ttl = seconds as i64;
+                }
+                let before = (path.as_str() == "/old").then(|| file("/old"));
+                Ok(event(Action::Set, node, before))
+            }
+            Write::Create { path, in_order: true, .. } => {
+                Ok(event(Action::Create, file(&format!("{}/00000000000000000007", path.as_str())), None))
+            }
+            Write::Create { path, .. } => {
+                Err(Refusal { code: 105, cause: path.as_str().to_owned(), index: 7 })
+            }
+            Write::CompareAndSwap { .. } | Write::CompareAndDelete { .. } => {
+                Err(Refusal { code: 101, cause: "[x != 1]".to_owned(), index: 7 })
+            }
+            Write::Update { path, .. } => {
+                Ok(event(Action::Update, file(path.as_str()), Some(file(path.as_str()))))
+            }
+            Write::Delete { path, .. } => {
+                let node = Node { value: None, ..file(path.as_str()) };
+                Ok(event(Action::Delete, node, Some(file(path.as_str()))))
+            }
+            Write::Expire { .. } => Err(Refusal { code: 400, cause: String::new(), index: 7 }),
+        };
+        Ok(V2Reply { result, raft_index: Index(9), raft_term: Term(3) })
+    }
+
+    async fn health(&self, consistency: Consistency) -> Result<(), String> {
+        let leaderless = *self.leader.lock() == MemberId(0);
+        if leaderless && consistency == Consistency::Linearizable {
+            return Err("RAFT NO LEADER".to_owned());
+        }
+        Ok(())
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE up gauge\nup 1\n".to_owned()
+    }
+}
+
+fn file(key: &str) -> Node {
+    Node {
+        key: key.to_owned(),
+        value: Some(Bytes::from_static(b"1")),
+        modified_index: 6,
+        created_index: 4,
+        ..Node::default()
+    }
+}
+
+fn event(action: Action, node: Node, prev_node: Option<Node>) -> Event {
+    Event { action, node, prev_node, index: 7, refresh: false }
+}

@@ -1,0 +1,60 @@
+//! The gateway before a fake member, through real sockets: what clients send, byte for byte, what reaches the
+//! member of it, and what comes back.
+
+mod fake;
+mod golden;
+mod grpc;
+mod limits;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use gateway::{Gateway, Limits};
+use telemetry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use fake::Fake;
+
+/// A gateway that serves.
+struct Door {
+    address: SocketAddr,
+    fake: Arc<Fake>,
+    registry: Registry,
+    shutdown: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
+}
+
+impl Door {
+    async fn open(limits: Limits) -> Self {
+        let (fake, registry) = (Fake::new(), Registry::new());
+        let member: Arc<dyn api::Member> = fake.clone();
+        let gateway = Gateway::new(member, &registry, limits);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move { gateway.serve(listener, async { drop(asked.await) }).await });
+        Self { address, fake, registry, shutdown, serving }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("somebody listens")
+    }
+
+    /// Sends bytes and reads until the other side closes.
+    async fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        // The other side may have said all it will say before it read everything.
+        drop(stream.write_all(bytes).await);
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer).await);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    async fn close(self) {
+        drop(self.shutdown);
+        self.serving.await.expect("serving does not panic");
+    }
+}
