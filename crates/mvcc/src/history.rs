@@ -46,7 +46,8 @@ pub(crate) fn fetch(moment: &Moment<'_>, entries: &mut [&mut Entry]) -> Result<(
     let mut wanted = Vec::new();
     if let [entry] = entries {
         row::row_key(&entry.key, entry.meta.modified, &mut wanted);
-        let record = moment.get(Family::Keys, &wanted)?.ok_or_else(|| Damage::missing(Family::Keys, &wanted))?;
+        let record =
+            moment.get(Family::Keys, &wanted)?.ok_or_else(|| Damage::missing(Family::Keys, &wanted))?;
         entry.value = Some(Bytes::copy_from_slice(Record::decode(&wanted, &record)?.value));
         return Ok(());
     }
@@ -149,7 +150,12 @@ fn approach(cursor: &mut Cursor<'_>, wanted: &[u8]) {
     }
 }
 
-fn walk_up(moment: &Moment<'_>, range: &KeyRange, at: Revision, visit: &mut Visit<'_>) -> Result<(), ReadError> {
+fn walk_up(
+    moment: &Moment<'_>,
+    range: &KeyRange,
+    at: Revision,
+    visit: &mut Visit<'_>,
+) -> Result<(), ReadError> {
     let mut cursor = moment.scan(Family::Keys, &span_of(range), Direction::Forward);
     let (mut prefix, mut key, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(row_key) = cursor.key() {
@@ -170,7 +176,12 @@ fn walk_up(moment: &Moment<'_>, range: &KeyRange, at: Revision, visit: &mut Visi
 }
 
 /// Two cursors, since the newest row of a key comes first: one finds the keys, the other the version.
-fn walk_down(moment: &Moment<'_>, range: &KeyRange, at: Revision, visit: &mut Visit<'_>) -> Result<(), ReadError> {
+fn walk_down(
+    moment: &Moment<'_>,
+    range: &KeyRange,
+    at: Revision,
+    visit: &mut Visit<'_>,
+) -> Result<(), ReadError> {
     let span = span_of(range);
     let mut keys = moment.scan(Family::Keys, &span, Direction::Backward);
     let mut versions = moment.scan(Family::Keys, &span, Direction::Forward);

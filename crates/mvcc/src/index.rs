@@ -88,7 +88,11 @@ impl Index {
     }
 
     /// Visits the keys below `before` (all, for `None`), downwards, for as long as the visitor says so.
-    pub(crate) fn descend(&self, before: Option<&[u8]>, visit: &mut dyn FnMut(&[u8], Meta) -> ControlFlow<()>) {
+    pub(crate) fn descend(
+        &self,
+        before: Option<&[u8]>,
+        visit: &mut dyn FnMut(&[u8], Meta) -> ControlFlow<()>,
+    ) {
         let _ = self.root.descend(before, visit);
     }
 }

@@ -59,7 +59,10 @@ impl Position {
 
     pub(crate) fn from_row_key(row: &[u8]) -> Option<Self> {
         let (main, sub) = row.split_at_checked(8)?;
-        Some(Self { main: u64::from_be_bytes(main.try_into().ok()?), sub: u32::from_be_bytes(sub.try_into().ok()?) })
+        Some(Self {
+            main: u64::from_be_bytes(main.try_into().ok()?),
+            sub: u32::from_be_bytes(sub.try_into().ok()?),
+        })
     }
 }
 
@@ -159,7 +162,10 @@ pub(crate) fn encode_change(row_key: &[u8], kind: Kind, key: &[u8], into: &mut V
 }
 
 /// The other way round.
-pub(crate) fn decode_change<'a>(row_key: &[u8], record: &'a [u8]) -> Result<(Position, Kind, &'a [u8]), Damage> {
+pub(crate) fn decode_change<'a>(
+    row_key: &[u8],
+    record: &'a [u8],
+) -> Result<(Position, Kind, &'a [u8]), Damage> {
     let body = unseal(Family::Revisions, row_key, record)?;
     let read = || {
         let (kind, key) = body.split_first()?;
@@ -203,7 +209,11 @@ fn seal(row_key: &[u8], record: &mut [u8]) {
 
 fn unseal<'a>(family: Family, row_key: &[u8], record: &'a [u8]) -> Result<&'a [u8], Damage> {
     let (head, body) = record.split_first_chunk().ok_or_else(|| Damage::malformed(family, row_key))?;
-    if u32::from_be_bytes(*head) == checksum(row_key, body) { Ok(body) } else { Err(Damage::checksum(family, row_key)) }
+    if u32::from_be_bytes(*head) == checksum(row_key, body) {
+        Ok(body)
+    } else {
+        Err(Damage::checksum(family, row_key))
+    }
 }
 
 /// The bound that lies at the first row of `key` and of every key after it. Replaces what is in `into`.
@@ -223,7 +233,9 @@ pub(crate) fn row_key(key: &[u8], position: Position, into: &mut Vec<u8>) {
 /// The prefix that all rows of a user key share, of one of its rows.
 pub(crate) fn prefix_of(row_key: &[u8]) -> Result<&[u8], Damage> {
     let prefix = row_key.len().checked_sub(POSITION_BYTES).and_then(|length| row_key.get(..length));
-    prefix.filter(|prefix| prefix.ends_with(&TERMINATOR)).ok_or_else(|| Damage::malformed(Family::Keys, row_key))
+    prefix
+        .filter(|prefix| prefix.ends_with(&TERMINATOR))
+        .ok_or_else(|| Damage::malformed(Family::Keys, row_key))
 }
 
 /// The position of a row of the family of keys.

@@ -139,9 +139,11 @@ impl Listing {
 
 /// Page after page, so that a range of any size keeps little but its answer in memory.
 fn in_key_order(source: &dyn Source, query: &RangeQuery) -> Result<RangeReply, ReadError> {
-    let limit = if query.limit == 0 { usize::MAX } else { usize::try_from(query.limit).unwrap_or(usize::MAX) };
+    let limit =
+        if query.limit == 0 { usize::MAX } else { usize::try_from(query.limit).unwrap_or(usize::MAX) };
     let count = if query.limit == 0 { None } else { Some(source.count(&query.range)?) };
-    let mut kvs: Vec<KeyValue> = Vec::with_capacity(count.unwrap_or_default().min(limit.min(PAGE_KEYS_MAX) as u64) as usize);
+    let mut kvs: Vec<KeyValue> =
+        Vec::with_capacity(count.unwrap_or_default().min(limit.min(PAGE_KEYS_MAX) as u64) as usize);
     let mut rest = query.range.clone();
     loop {
         let page_max = PAGE_KEYS_MAX.min(limit - kvs.len());
@@ -167,7 +169,8 @@ fn in_key_order(source: &dyn Source, query: &RangeQuery) -> Result<RangeReply, R
 
 /// Everything that the filters let through, then order, then the limit.
 fn sorted(source: &dyn Source, query: &RangeQuery) -> Result<RangeReply, ReadError> {
-    let limit = if query.limit == 0 { usize::MAX } else { usize::try_from(query.limit).unwrap_or(usize::MAX) };
+    let limit =
+        if query.limit == 0 { usize::MAX } else { usize::try_from(query.limit).unwrap_or(usize::MAX) };
     let by_key = query.target == SortTarget::Key;
     let by_value = query.target == SortTarget::Value;
     let direction =

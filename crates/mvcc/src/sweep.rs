@@ -52,7 +52,8 @@ impl Mvcc {
         }
         let mut swept = Swept::default();
         let mut batch = self.store.batch();
-        let span = Span { lower: Some(progress.next.to_row_key().to_vec()), upper: Some(end.to_row_key().to_vec()) };
+        let span =
+            Span { lower: Some(progress.next.to_row_key().to_vec()), upper: Some(end.to_row_key().to_vec()) };
         let mut changes = self.store.scan(Family::Revisions, &span, Direction::Forward);
         let mut versions = None;
         while swept.changes < keys_max
@@ -60,8 +61,9 @@ impl Mvcc {
         {
             let (position, kind, key) = row::decode_change(row_key, record)?;
             if kind != Kind::Created {
-                let versions = versions
-                    .get_or_insert_with(|| self.store.scan(Family::Keys, &Span::default(), Direction::Forward));
+                let versions = versions.get_or_insert_with(|| {
+                    self.store.scan(Family::Keys, &Span::default(), Direction::Forward)
+                });
                 swept.removed += take_away(&mut batch, versions, key, position, kind, target)?;
             }
             swept.changes += 1;

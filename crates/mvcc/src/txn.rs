@@ -4,8 +4,8 @@
 //! operations see those before them. So a transaction that is refused has changed nothing.
 
 use types::{
-    Compare, CompareResult, CompareTarget, KeyRange, LeaseId, OpReply, RangeQuery, Revision, Txn, TxnOp, TxnReply,
-    TxnResponse,
+    Compare, CompareResult, CompareTarget, KeyRange, LeaseId, OpReply, RangeQuery, Revision, Txn, TxnOp,
+    TxnReply, TxnResponse,
 };
 
 use crate::row::Meta;
@@ -68,7 +68,9 @@ pub(crate) fn check(
         TxnOp::Put(put) if (put.ignore_value || put.ignore_lease) && !writer.exists(put.key.as_bytes()) => {
             Err(Refusal::KeyNotFound.into())
         }
-        TxnOp::Put(put) if put.lease.is_some() && !lease_exists(put.lease) => Err(Refusal::LeaseNotFound.into()),
+        TxnOp::Put(put) if put.lease.is_some() && !lease_exists(put.lease) => {
+            Err(Refusal::LeaseNotFound.into())
+        }
         _ => Ok(()),
     })?;
     each(txn, plan, &mut |op| match op {

@@ -103,7 +103,12 @@ impl ViewAt<'_> {
     }
 
     /// Visits one chunk of the index. `Some(None)`: that was the last.
-    fn chunk(&self, rest: &KeyRange, direction: Direction, visit: &mut Visit<'_>) -> Option<Option<KeyRange>> {
+    fn chunk(
+        &self,
+        rest: &KeyRange,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Option<Option<KeyRange>> {
         self.with_index(|state| match direction {
             Direction::Forward => chunk_up(state, rest, visit),
             Direction::Backward => chunk_down(state, rest, visit),

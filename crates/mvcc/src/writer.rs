@@ -9,7 +9,8 @@ use bytes::Bytes;
 use parking_lot::MutexGuard;
 use store::{Batch, Direction, Family};
 use types::{
-    DeleteRange, DeleteReply, KeyRange, LeaseId, Put, PutReply, RangeQuery, RangeReply, Revision, Txn, TxnReply,
+    DeleteRange, DeleteReply, KeyRange, LeaseId, Put, PutReply, RangeQuery, RangeReply, Revision, Txn,
+    TxnReply,
 };
 
 use crate::overlay::Overlay;
@@ -47,7 +48,8 @@ impl Request {
 
     fn next(&mut self) -> Position {
         let position = Position::new(self.before.next().0, self.changes);
-        self.changes = self.changes.checked_add(1).expect("a request changes fewer keys than memory could hold");
+        self.changes =
+            self.changes.checked_add(1).expect("a request changes fewer keys than memory could hold");
         position
     }
 }
@@ -147,7 +149,8 @@ impl<'a> Writer<'a> {
         for change in self.overlay.changes().get(self.staged..).unwrap_or_default() {
             let Meta { modified, create, version, lease } = change.meta;
             row::row_key(&change.key, modified, &mut row_key);
-            Record { kind: change.kind, create, version, lease, value: &change.value }.encode(&row_key, &mut record);
+            Record { kind: change.kind, create, version, lease, value: &change.value }
+                .encode(&row_key, &mut record);
             batch.put(Family::Keys, &row_key, &record);
             let row_key = modified.to_row_key();
             row::encode_change(&row_key, change.kind, &change.key, &mut record);
@@ -245,7 +248,8 @@ impl<'a> Writer<'a> {
             self.overlay.push(entry.key.clone(), Kind::Deleted, meta, Bytes::new());
         }
         let deleted = doomed.len() as u64;
-        let prev_kvs = if delete.prev_kv { doomed.into_iter().map(Entry::into_kv).collect() } else { Vec::new() };
+        let prev_kvs =
+            if delete.prev_kv { doomed.into_iter().map(Entry::into_kv).collect() } else { Vec::new() };
         Ok(DeleteReply { deleted, prev_kvs })
     }
 
@@ -350,7 +354,12 @@ impl Source for OverlayAt<'_> {
 
 impl OverlayAt<'_> {
     /// The rarer ways: nothing changed in the range, or from its end to its start.
-    fn visit_apart(&self, range: &KeyRange, direction: Direction, visit: &mut Visit<'_>) -> Result<(), ReadError> {
+    fn visit_apart(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), ReadError> {
         if direction == Direction::Forward {
             return self.writer.mvcc.view().at(self.writer.base).visit(range, direction, visit);
         }

@@ -26,8 +26,10 @@ impl Effort {
         let effort = Self {
             gets: context.metric(PerfMetric::GetFromMemtableCount),
             seeks: context.metric(PerfMetric::SeekOnMemtableCount),
-            steps: context.metric(PerfMetric::NextOnMemtableCount) + context.metric(PerfMetric::PrevOnMemtableCount),
-            blocks: context.metric(PerfMetric::BlockReadCount) + context.metric(PerfMetric::BlockCacheHitCount),
+            steps: context.metric(PerfMetric::NextOnMemtableCount)
+                + context.metric(PerfMetric::PrevOnMemtableCount),
+            blocks: context.metric(PerfMetric::BlockReadCount)
+                + context.metric(PerfMetric::BlockCacheHitCount),
         };
         set_perf_stats(PerfStatsLevel::Disable);
         (value, effort)

@@ -62,10 +62,10 @@ impl Store {
         let budget = options.budget();
         let refused = |source| StoreError::Open { path: path.to_owned(), source };
         let db_options = options.database(&budget).map_err(refused)?;
-        let families =
-            Family::ALL.iter().map(|family| ColumnFamilyDescriptor::new(family.name(), options.family(*family, &budget)));
-        let db = DB::open_cf_descriptors(&db_options, path, families)
-            .map_err(refused)?;
+        let families = Family::ALL
+            .iter()
+            .map(|family| ColumnFamilyDescriptor::new(family.name(), options.family(*family, &budget)));
+        let db = DB::open_cf_descriptors(&db_options, path, families).map_err(refused)?;
         for family in Family::ALL {
             db.cf_handle(family.name()).ok_or(StoreError::MissingFamily(family.name()))?;
         }

@@ -18,7 +18,10 @@ impl<'a> Moment<'a> {
     /// The value of `key` at this moment.
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Pinned<'_>>, StoreError> {
         let read = self.read_options();
-        self.store.database().get_pinned_cf_opt(self.store.handle(family), key, &read).map_err(StoreError::Read)
+        self.store
+            .database()
+            .get_pinned_cf_opt(self.store.handle(family), key, &read)
+            .map_err(StoreError::Read)
     }
 
     /// Rows of a span in key order at this moment.

@@ -40,15 +40,19 @@ impl Options {
         let cache = Cache::new_lru_cache(self.memory_bytes);
         // Memory tables are charged to the same cache, so that the sum is bounded; half of it at most is
         // theirs. Stalling is left to RocksDB's own slow-down, which is gradual.
-        let buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache(self.memory_bytes / 2, false, cache.clone());
+        let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            self.memory_bytes / 2,
+            false,
+            cache.clone(),
+        );
         Budget { cache, buffers }
     }
 
     pub(crate) fn database(&self, budget: &Budget) -> Result<RocksOptions, rocksdb::Error> {
         // A store that is dropped leaves what a crash would leave: one way to stop instead of two, and the tests
         // of the rooms above can lose what was not flushed. The binding has no setter of its own for this.
-        let mut options = RocksOptions::default().get_options_from_string("avoid_flush_during_shutdown=true")?;
+        let mut options =
+            RocksOptions::default().get_options_from_string("avoid_flush_during_shutdown=true")?;
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         // One batch spans families and there is no log of RocksDB's own to tie them together at a crash.

@@ -125,9 +125,15 @@ impl Leaf {
         let mut numbers = [0; 5 * NUMBER_BYTES_MAX];
         let mut length = [0; NUMBER_BYTES_MAX];
         let length = put_number(&mut length, 0, key.len() as u64).map_or(&[][..], |used| &length[..used]);
-        let fields =
-            [meta.modified.main, u64::from(meta.modified.sub), meta.modified.main.wrapping_sub(meta.create), meta.version, meta.lease as u64];
-        let used = fields.into_iter().try_fold(0, |used, field| put_number(&mut numbers, used, field)).unwrap_or(0);
+        let fields = [
+            meta.modified.main,
+            u64::from(meta.modified.sub),
+            meta.modified.main.wrapping_sub(meta.create),
+            meta.version,
+            meta.lease as u64,
+        ];
+        let used =
+            fields.into_iter().try_fold(0, |used, field| put_number(&mut numbers, used, field)).unwrap_or(0);
         let numbers = &numbers[..used];
         let new = length.len() + key.len() + numbers.len();
         let grown = self.bytes.len() - (end - start) + new;

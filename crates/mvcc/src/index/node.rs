@@ -243,7 +243,8 @@ impl Inner {
             counts: self.counts.split_off(at),
             separators: self.separators.split_off(at),
         };
-        let separator = self.separators.pop().expect("one divides each child from the one before, and two are here");
+        let separator =
+            self.separators.pop().expect("one divides each child from the one before, and two are here");
         Split { separator, right: Node::Inner(Box::new(right)) }
     }
 

@@ -48,7 +48,8 @@ fn compare(index: &Index, model: &BTreeMap<Vec<u8>, Meta>, probe: &[u8], end: &[
     assert_eq!(index.len(), model.len() as u64);
     assert_eq!(index.get(probe), model.get(probe).copied());
     assert_eq!(index.rank(probe), model.range(..probe.to_vec()).count() as u64);
-    let expect: Vec<_> = model.range(probe.to_vec()..).take(150).map(|(key, meta)| (key.clone(), *meta)).collect();
+    let expect: Vec<_> =
+        model.range(probe.to_vec()..).take(150).map(|(key, meta)| (key.clone(), *meta)).collect();
     let mut seen = Vec::new();
     index.ascend(probe, &mut |key, meta| {
         seen.push((key.to_vec(), meta));
@@ -62,7 +63,8 @@ fn compare(index: &Index, model: &BTreeMap<Vec<u8>, Meta>, probe: &[u8], end: &[
         if seen.len() < 150 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     assert_eq!(seen, expect);
-    let range = KeyRange { start: Bytes::copy_from_slice(probe), end: RangeEnd::Before(Bytes::copy_from_slice(end)) };
+    let range =
+        KeyRange { start: Bytes::copy_from_slice(probe), end: RangeEnd::Before(Bytes::copy_from_slice(end)) };
     let expect = if probe < end { model.range(probe.to_vec()..end.to_vec()).count() } else { 0 };
     assert_eq!(index.count(&range), expect as u64);
 }
@@ -120,7 +122,12 @@ fn a_key_costs_few_bytes() {
         for number in 0..KEYS {
             // An odd factor walks through all numbers in another order.
             let key = if order == "in order" { number } else { number.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
-            let meta = Meta { modified: Position::new(900_000 + number, 0), create: 800_000, version: 300, lease: 0 };
+            let meta = Meta {
+                modified: Position::new(900_000 + number, 0),
+                create: 800_000,
+                version: 300,
+                lease: 0,
+            };
             index.insert(&key.to_be_bytes(), &meta);
         }
         let bytes = index.memory_bytes() as u64 / KEYS;

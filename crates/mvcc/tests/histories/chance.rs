@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use types::{
-    Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, Put, RangeEnd, RangeQuery, Revision,
-    RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
+    Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, Put, RangeEnd, RangeQuery,
+    Revision, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
 };
 
 use crate::model::Request;

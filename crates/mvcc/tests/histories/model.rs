@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use mvcc::Refusal;
 use types::{
-    Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, KeyRange, KeyValue, OpReply, Put, PutReply,
-    RangeQuery, RangeReply, Revision, SortOrder, SortTarget, Txn, TxnOp, TxnReply, TxnResponse,
+    Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, KeyRange, KeyValue, OpReply, Put,
+    PutReply, RangeQuery, RangeReply, Revision, SortOrder, SortTarget, Txn, TxnOp, TxnReply, TxnResponse,
 };
 
 /// A write, as a log would hold it.
@@ -77,7 +77,9 @@ impl Model {
         };
         let mut kvs: Vec<KeyValue> = all
             .into_iter()
-            .filter(|kv| within(&query.mod_bounds, kv.mod_revision) && within(&query.create_bounds, kv.create_revision))
+            .filter(|kv| {
+                within(&query.mod_bounds, kv.mod_revision) && within(&query.create_bounds, kv.create_revision)
+            })
             .collect();
         let sign = |order: std::cmp::Ordering| {
             if query.order == SortOrder::Descend { order.reverse() } else { order }
