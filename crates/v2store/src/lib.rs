@@ -66,3 +66,6 @@ impl V2Store {
         self.keyspace.write().apply(write, now, &mut Rows::new(batch))
     }
 }
+
+#[cfg(test)]
+mod tests;
