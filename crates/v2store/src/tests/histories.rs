@@ -50,7 +50,7 @@ fn run(seed: u64, bench: &mut Bench) -> [usize; 2] {
         let expect = model.apply(&write, now);
         assert_eq!(bench.apply(&write, now), expect, "step {step}: {write:?}");
         counts[usize::from(expect.is_err())] += 1;
-        if step == restart_at && seed % RESTARTS_EVERY == 0 {
+        if step == restart_at && seed.is_multiple_of(RESTARTS_EVERY) {
             bench.restart();
             compare(bench, &model, now);
         } else if chance.below(12) == 0 {
