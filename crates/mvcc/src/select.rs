@@ -199,7 +199,9 @@ fn sorted(source: &dyn Source, query: &RangeQuery) -> Result<RangeReply, ReadErr
     }
     let mut kvs: Vec<KeyValue> = entries.into_iter().map(Entry::into_kv).collect();
     if query.keys_only {
-        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        for kv in &mut kvs {
+            kv.value = Bytes::new();
+        }
     }
     Ok(RangeReply { kvs, more, count: source.count(&query.range)? })
 }

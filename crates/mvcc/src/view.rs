@@ -102,18 +102,28 @@ impl ViewAt<'_> {
             .then(|| (state.revision, state.index.count(range), mvcc.store.moment()))
     }
 
-    /// Visits one chunk of the index. `Some(None)`: that was the last.
-    fn chunk(
-        &self,
-        rest: &KeyRange,
-        direction: Direction,
-        visit: &mut Visit<'_>,
-    ) -> Option<Option<KeyRange>> {
-        self.with_index(|state| match direction {
+    /// Visits one chunk of the index.
+    fn chunk(&self, rest: &KeyRange, direction: Direction, visit: &mut Visit<'_>) -> Chunk {
+        let visited = self.with_index(|state| match direction {
             Direction::Forward => chunk_up(state, rest, visit),
             Direction::Backward => chunk_down(state, rest, visit),
-        })
+        });
+        match visited {
+            Some(Some(rest)) => Chunk::Before(rest),
+            Some(None) => Chunk::Last,
+            None => Chunk::MovedOn,
+        }
     }
+}
+
+/// What came of visiting a chunk of the index.
+enum Chunk {
+    /// This is left.
+    Before(KeyRange),
+    /// Nothing is left, or nobody wants it.
+    Last,
+    /// Nothing was visited: the index stands at another revision.
+    MovedOn,
 }
 
 impl Source for ViewAt<'_> {
@@ -142,10 +152,11 @@ impl Source for ViewAt<'_> {
         }
         let mut rest = range.clone();
         if range.as_single().is_none() {
-            while let Some(next) = self.chunk(&rest, direction, visit) {
-                match next {
-                    Some(next) => rest = next,
-                    None => return Ok(()),
+            loop {
+                match self.chunk(&rest, direction, visit) {
+                    Chunk::Before(left) => rest = left,
+                    Chunk::Last => return Ok(()),
+                    Chunk::MovedOn => break,
                 }
             }
         }

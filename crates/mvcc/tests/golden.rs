@@ -185,7 +185,9 @@ fn show(reply: &OpReply) -> String {
         }
         OpReply::Delete(reply) => {
             let mut text = format!("del {}\n", reply.deleted);
-            reply.prev_kvs.iter().for_each(|kv| text += &format!("  before: {}\n", show_kv(kv)));
+            for kv in &reply.prev_kvs {
+                let _ = writeln!(text, "  before: {}", show_kv(kv));
+            }
             text
         }
         OpReply::Txn(reply) => show_txn(reply),
@@ -259,8 +261,8 @@ fn tell(story: &str) -> String {
                 told.push('\n');
             }
             _ if in_answer => {}
-            comment if comment.starts_with('#') => told += &format!("{comment}\n"),
-            text => told += &format!("{text}\n----\n{}", step(&mvcc, &store, text)),
+            comment if comment.starts_with('#') => drop(writeln!(told, "{comment}")),
+            text => drop(write!(told, "{text}\n----\n{}", step(&mvcc, &store, text))),
         }
     }
     told

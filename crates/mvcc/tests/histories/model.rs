@@ -198,10 +198,12 @@ impl Model {
     fn check(&self, txn: &Txn, state: &State, puts: bool) -> Result<(), Refusal> {
         for op in branch(txn, state) {
             match op {
-                TxnOp::Put(put) if puts && (put.ignore_value || put.ignore_lease) => {
-                    if !state.contains_key(put.key.as_bytes()) {
-                        return Err(Refusal::KeyNotFound);
-                    }
+                TxnOp::Put(put)
+                    if puts
+                        && (put.ignore_value || put.ignore_lease)
+                        && !state.contains_key(put.key.as_bytes()) =>
+                {
+                    return Err(Refusal::KeyNotFound);
                 }
                 TxnOp::Range(query) if !puts => self.admit(query.at)?,
                 TxnOp::Txn(nested) => self.check(nested, state, puts)?,
