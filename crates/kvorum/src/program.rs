@@ -72,7 +72,7 @@ fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
         warn!({ "data-dir" } = %config.data_dir.display(), "'data-dir' was empty; using default");
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match runtime.worker_threads(NETWORK_THREADS).enable_all().build() {
+    let runtime = match runtime.worker_threads(std::env::var("KV_T").ok().and_then(|t| t.parse().ok()).unwrap_or(NETWORK_THREADS)).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return give_up("failed to start", &error),
     };
@@ -100,13 +100,12 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
         () = member.ready() => None,
         ended = end(&member, &mut signals) => Some(ended),
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            running.serve_clients();
-            announce(config, notify_socket);
-            end(&member, &mut signals).await
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        running.serve_clients();
+        announce(config, notify_socket);
+        end(&member, &mut signals).await
     };
     running.stop().await;
     if ended.is_ok() {
