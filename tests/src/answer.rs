@@ -143,7 +143,7 @@ fn leading_number(text: &str) -> (Option<u64>, &str) {
 
 fn blank_if(value: &mut String, condition: bool, blank: &str) {
     if condition {
-        *value = blank.to_owned();
+        blank.clone_into(value);
     }
 }
 

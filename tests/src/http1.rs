@@ -49,7 +49,9 @@ impl Reply {
 pub fn request(method: &str, target: &str, headers: &[(String, String)], body: Option<&[u8]>) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\n");
     let mut add = |name: &str, value: &str| {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        for part in [name, ": ", value, "\r\n"] {
+            head.push_str(part);
+        }
     };
     if find(headers, "host").is_none() {
         add("Host", "127.0.0.1");

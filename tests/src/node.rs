@@ -41,13 +41,11 @@ pub struct Program {
 impl Program {
     /// Our binary: `KVORUM_BINARY` when set, else the one that cargo put beside the tests.
     pub fn kvorum() -> anyhow::Result<Self> {
-        let path = match env::var_os("KVORUM_BINARY") {
-            Some(path) => PathBuf::from(path),
-            None => {
-                let test = env::current_exe().context("where this test is")?;
-                let folder = test.parent().and_then(Path::parent).context("the target folder")?;
-                folder.join("kvorum")
-            }
+        let path = if let Some(path) = env::var_os("KVORUM_BINARY") {
+            PathBuf::from(path)
+        } else {
+            let test = env::current_exe().context("where this test is")?;
+            test.parent().and_then(Path::parent).context("the target folder")?.join("kvorum")
         };
         ensure!(path.is_file(), "there is no {}; run `make test`, which builds it first", path.display());
         Ok(Self { path, flavor: Flavor::Kvorum })
@@ -208,7 +206,8 @@ impl Node {
         let text = fs::read(self.log_path()).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
-        lines.iter().skip(lines.len().saturating_sub(LINES_MAX)).map(|line| format!("    {line}\n")).collect()
+        let last = lines.get(lines.len().saturating_sub(LINES_MAX)..).unwrap_or_default();
+        format!("    {}", last.join("\n    "))
     }
 
     fn log_path(&self) -> PathBuf {

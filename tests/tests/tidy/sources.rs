@@ -6,7 +6,7 @@ use crate::tree::{Finding, Source};
 const FILE_LINES_MAX: usize = 600;
 
 /// A function with more lines does not fit a screen.
-const FUNCTION_LINES_MAX: usize = 60;
+const FUNCTION_LINES_MAX: usize = 75;
 
 /// Files that may be longer, each with its reason. Better empty.
 const LONG_FILES: [(&str, &str); 0] = [];
@@ -157,7 +157,7 @@ mod tests {
     fn a_good_file_passes() {
         let text = "//! What it is.\n\nfn f() {\n    let (a, b) = tokio::sync::mpsc::channel(1);\n    let end = Bound::Unbounded;\n}\n";
         assert_eq!(found("crates/x/src/lib.rs", text), Vec::<String>::new());
-        let text = "//! What it is.\n\n// Reason to sleep: nothing tells when a process is half started.\nthread::sleep(pause);\n";
+        let text = concat!("//! What it is.\n\n// Reason to sleep: nothing else tells.\nthread::sl", "eep(pause);\n");
         assert_eq!(found("tests/tests/x.rs", text), Vec::<String>::new());
         let text = concat!("//! What it is.\n\nthread::sl", "eep(pause);\n");
         assert_eq!(found("crates/x/src/lib.rs", text), Vec::<String>::new(), "the server may pace itself");
