@@ -133,7 +133,13 @@ fn load(matches: &ArgMatches) -> Result<Verb> {
     };
     let until = match number("total") {
         Some(calls) => Until::Calls(calls),
-        None if kind.is_fill() && real("duration").is_none() => Until::Calls(u64::MAX),
+        None if kind.is_fill() => {
+            ensure!(
+                real("duration").is_none(),
+                "a fill ends when all its keys are written: --duration means nothing"
+            );
+            Until::Calls(u64::MAX)
+        }
         None => Until::Elapsed { warm_up: span("warm-up", 1.0)?, measured: span("duration", 10.0)? },
     };
     let plan = Plan {
