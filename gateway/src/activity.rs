@@ -15,6 +15,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Limits;
 
+/// What a client of HTTP/2 says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -85,26 +88,35 @@ impl Drop for Call {
 pub(crate) struct Watched<S> {
     socket: S,
     activity: Arc<Activity>,
-    began: bool,
+    /// What is still to come of HTTP/2's preface; `None` once that is decided.
+    preface_left: Option<&'static [u8]>,
 }
 
 impl<S> Watched<S> {
     /// A socket from which nothing was read yet.
     pub(crate) fn new(socket: S, activity: Arc<Activity>) -> Self {
-        Self { socket, activity, began: false }
+        Self { socket, activity, preface_left: Some(PREFACE) }
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
-        if !self.began {
-            self.began = true;
-            // No method of HTTP/1 begins like the preface of HTTP/2.
-            self.activity.http2.store(bytes.starts_with(b"PRI"), Ordering::Relaxed);
-        }
+        self.match_preface(bytes);
         self.activity.moved.store(true, Ordering::Relaxed);
         self.activity.head_open.store(true, Ordering::Relaxed);
+    }
+
+    /// A connection is HTTP/2 when it began with all of the preface, which may come in pieces. Until then it
+    /// is watched like any other, so that half a preface holds nothing open.
+    fn match_preface(&mut self, bytes: &[u8]) {
+        let Some(rest) = self.preface_left else { return };
+        let (piece, left) = rest.split_at(rest.len().min(bytes.len()));
+        let matches = bytes.starts_with(piece);
+        self.preface_left = (matches && !left.is_empty()).then_some(left);
+        if matches && left.is_empty() {
+            self.activity.http2.store(true, Ordering::Relaxed);
+        }
     }
 }
 

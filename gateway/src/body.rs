@@ -25,6 +25,11 @@ impl Body {
         Self { data: (!data.is_empty()).then_some(data), ok_follows: false }
     }
 
+    /// Bytes of it.
+    pub(crate) fn len(&self) -> usize {
+        self.data.as_ref().map_or(0, Bytes::len)
+    }
+
     /// A gRPC message, framed already, and that all is well.
     pub(crate) fn message(framed: Bytes) -> Self {
         Self { data: Some(framed), ok_follows: true }
@@ -55,7 +60,8 @@ impl HttpBody for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.data.as_ref().map_or(0, |data| data.len() as u64))
+        // gRPC's messages tell their length themselves, and get no header for it.
+        if self.ok_follows { SizeHint::new() } else { SizeHint::with_exact(self.len() as u64) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where plain HTTP requests go, by their paths: as Go's mux sends them, with etcd's cross-origin headers on
 //! every answer.
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -31,6 +31,7 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Answers one request.
 pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+    let without_body = request.method() == Method::HEAD;
     let mut response = if request.method() == Method::OPTIONS {
         Response::new(Body::default())
     } else {
@@ -40,7 +41,15 @@ pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
         }
     };
     allow_origins(response.headers_mut());
-    response
+    if without_body { headers_of(response) } else { response }
+}
+
+/// The answer to HEAD: the headers of the answer that it stands for, its length among them. hyper leaves the
+/// body out by itself in HTTP/1 only.
+fn headers_of(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    Response::from_parts(head, Body::default())
 }
 
 async fn route(shared: &Shared, path: &[u8], request: Request<Incoming>) -> Response<Body> {
