@@ -54,8 +54,8 @@ fn write(mvcc: &Mvcc, store: &Store, txn: &Txn, compact: Option<i64>) {
 /// All keys but the one that is marked by its absence, each with its own value, in any way of reading.
 fn read(mvcc: &Mvcc, turn: u64) {
     let mut query = RangeQuery::of(KeyRange::all());
-    query.order = if turn % 2 == 0 { SortOrder::None } else { SortOrder::Descend };
-    if turn % 3 == 0 {
+    query.order = if turn.is_multiple_of(2) { SortOrder::None } else { SortOrder::Descend };
+    if turn.is_multiple_of(3) {
         query.at = Some(mvcc.revision());
     }
     match mvcc.range(&query) {
