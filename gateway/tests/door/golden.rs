@@ -42,11 +42,8 @@ async fn check(file: &str) {
         write!(actual, "{comments}{request}----\n{over_http1}====\n").expect("text grows");
     }
     door.close().await;
-    if let Some((at, (actual, expected))) =
-        actual.lines().zip(file.lines()).enumerate().find(|(_, (actual, expected))| actual != expected)
-    {
-        panic!("line {}: expected {expected}\n          got      {actual}\nall of it:\n{actual}", at + 1);
-    }
+    let differs = actual.lines().zip(file.lines()).position(|(got, expected)| got != expected);
+    assert!(differs.is_none(), "line {} differs; all of it now:\n{actual}", differs.unwrap_or(0) + 1);
     assert_eq!(actual, file);
 }
 
