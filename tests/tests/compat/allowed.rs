@@ -34,7 +34,7 @@ pub(crate) struct Difference<'a> {
 
 impl Allowed {
     fn covers(&self, difference: Difference<'_>) -> bool {
-        self.part == difference.part
+        text::pattern_matches(&self.part, difference.part)
             && text::pattern_matches(&self.request, difference.request)
             && text::pair_matches((&self.etcd, &self.ours), (difference.etcd, difference.ours))
     }
