@@ -45,7 +45,7 @@ pub(crate) async fn compact(
 ) -> Result<pb::CompactionResponse, Refusal> {
     let compact = Compact { revision: request.revision, physical: request.physical };
     let reply = member.compact(compact).await?;
-    Ok(pb::CompactionResponse { header: convert::header(reply.header) })
+    Ok(pb::CompactionResponse { header: Some(convert::header(reply.header)) })
 }
 
 pub(crate) async fn status(
@@ -56,7 +56,7 @@ pub(crate) async fn status(
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let status = reply.body;
     Ok(pb::StatusResponse {
-        header: convert::header(reply.header),
+        header: Some(convert::header(reply.header)),
         version: api::level::SERVER.to_owned(),
         db_size: bytes(status.db_bytes),
         leader: status.leader.0,
@@ -77,7 +77,7 @@ pub(crate) async fn hash(
     _request: pb::HashRequest,
 ) -> Result<pb::HashResponse, Refusal> {
     let reply = member.hash().await?;
-    Ok(pb::HashResponse { header: convert::header(reply.header), hash: reply.body })
+    Ok(pb::HashResponse { header: Some(convert::header(reply.header)), hash: reply.body })
 }
 
 pub(crate) async fn hash_kv(
@@ -88,7 +88,7 @@ pub(crate) async fn hash_kv(
     let KvHash { hash, compacted, revision } = reply.body;
     // etcd keeps -1 until the first compaction.
     let compact_revision = if compacted == Revision::default() { -1 } else { compacted.to_wire() };
-    let header = convert::header(reply.header);
+    let header = Some(convert::header(reply.header));
     Ok(pb::HashKvResponse { header, hash, compact_revision, hash_revision: revision.to_wire() })
 }
 
@@ -98,6 +98,6 @@ pub(crate) async fn member_list(
 ) -> Result<pb::MemberListResponse, Refusal> {
     let reply = member.members(consistency(!request.linearizable)).await?;
     // Headers of this service carry no revision.
-    let header = convert::header(Header { revision: Revision::default(), ..reply.header });
+    let header = Some(convert::header(Header { revision: Revision::default(), ..reply.header }));
     Ok(pb::MemberListResponse { header, members: reply.body.into_iter().map(convert::member).collect() })
 }

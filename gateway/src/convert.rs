@@ -161,18 +161,18 @@ fn of_unknown_target(range: KeyRange, result: Option<CompareResult>) -> Compare 
 }
 
 /// The header of an answer.
-pub(crate) fn header(header: Header) -> Option<pb::ResponseHeader> {
-    Some(pb::ResponseHeader {
+pub(crate) fn header(header: Header) -> pb::ResponseHeader {
+    pb::ResponseHeader {
         cluster_id: header.cluster.0,
         member_id: header.member.0,
         revision: header.revision.to_wire(),
         raft_term: header.term.0,
-    })
+    }
 }
 
 /// Inside a transaction only the revision is told, and of a nested one not even that.
-fn nested_header(revision: Revision) -> Option<pb::ResponseHeader> {
-    Some(pb::ResponseHeader { revision: revision.to_wire(), ..Default::default() })
+fn nested_header(revision: Revision) -> pb::ResponseHeader {
+    pb::ResponseHeader { revision: revision.to_wire(), ..Default::default() }
 }
 
 fn count(count: u64) -> i64 {
@@ -191,9 +191,9 @@ fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
 }
 
 /// A range's answer.
-pub(crate) fn range_reply(header: Option<pb::ResponseHeader>, reply: RangeReply) -> pb::RangeResponse {
+pub(crate) fn range_reply(header: pb::ResponseHeader, reply: RangeReply) -> pb::RangeResponse {
     pb::RangeResponse {
-        header,
+        header: Some(header),
         kvs: reply.kvs.into_iter().map(key_value).collect(),
         more: reply.more,
         count: count(reply.count),
@@ -201,26 +201,23 @@ pub(crate) fn range_reply(header: Option<pb::ResponseHeader>, reply: RangeReply)
 }
 
 /// A put's answer.
-pub(crate) fn put_reply(header: Option<pb::ResponseHeader>, reply: PutReply) -> pb::PutResponse {
-    pb::PutResponse { header, prev_kv: reply.prev_kv.map(key_value) }
+pub(crate) fn put_reply(header: pb::ResponseHeader, reply: PutReply) -> pb::PutResponse {
+    pb::PutResponse { header: Some(header), prev_kv: reply.prev_kv.map(key_value) }
 }
 
 /// A delete's answer.
-pub(crate) fn delete_reply(
-    header: Option<pb::ResponseHeader>,
-    reply: DeleteReply,
-) -> pb::DeleteRangeResponse {
+pub(crate) fn delete_reply(header: pb::ResponseHeader, reply: DeleteReply) -> pb::DeleteRangeResponse {
     pb::DeleteRangeResponse {
-        header,
+        header: Some(header),
         deleted: count(reply.deleted),
         prev_kvs: reply.prev_kvs.into_iter().map(key_value).collect(),
     }
 }
 
 /// A transaction's answer.
-pub(crate) fn txn_reply(header: Option<pb::ResponseHeader>, reply: TxnReply) -> pb::TxnResponse {
+pub(crate) fn txn_reply(header: pb::ResponseHeader, reply: TxnReply) -> pb::TxnResponse {
     let responses = reply.responses.into_iter().map(txn_response).collect();
-    pb::TxnResponse { header, succeeded: reply.succeeded, responses }
+    pb::TxnResponse { header: Some(header), succeeded: reply.succeeded, responses }
 }
 
 fn txn_response(TxnResponse { revision, reply }: TxnResponse) -> pb::ResponseOp {

@@ -1,6 +1,7 @@
 //! Checks of requests, and their order.
 
 use super::*;
+use CompareResult::{Equal, Greater, Less};
 
 fn text(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
@@ -26,6 +27,7 @@ fn txn_of(success: Vec<pb::RequestOp>, failure: Vec<pb::RequestOp>) -> pb::Reque
     pb::RequestOp { request: Some(pb::request_op::Request::RequestTxn(txn)) }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "tests read better so")]
 fn check(success: Vec<pb::RequestOp>, expected: Result<(), Fault>) {
     let request = pb::TxnRequest { success, ..Default::default() };
     assert_eq!(txn(request.clone(), 128).map(|_| ()), expected, "{request:?}");
@@ -161,7 +163,6 @@ fn compares_with_what_is_not_known_hold_or_not_as_in_etcd() {
         let compare = compare(request).expect("it has a key");
         (compare.result, compare.target)
     };
-    use CompareResult::{Equal, Greater, Less};
     // Above -1 is every version, below it none.
     assert_eq!(of(9, 0), (Greater, CompareTarget::Version(-1)));
     assert_eq!(of(9, 3), (Greater, CompareTarget::Version(0)));

@@ -24,6 +24,9 @@ use crate::rpc::{JsonPath, Rpc};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// The headers of the gRPC answer behind it; etcd shows this one.
+const METADATA: HeaderName = HeaderName::from_static("grpc-metadata-content-type");
+
 /// Messages of one call.
 struct Form {
     request: MessageDescriptor,
@@ -87,7 +90,6 @@ pub(crate) async fn answer(shared: &Shared, method: &Method, path: &str, body: I
         Ok(text) => {
             let mut response = Response::new(Body::of(text));
             response.headers_mut().insert(CONTENT_TYPE, JSON);
-            const METADATA: HeaderName = HeaderName::from_static("grpc-metadata-content-type");
             response.headers_mut().insert(METADATA, HeaderValue::from_static("application/grpc"));
             response
         }

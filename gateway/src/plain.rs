@@ -39,7 +39,9 @@ impl Endpoint {
             "/metrics" => Self::Metrics,
             "/version" => Self::Version,
             "/health" => Self::Health,
-            "/livez" | "/livez/serializable_read" => Self::Checks(&[Check::SerializableRead]),
+            "/livez" | "/livez/serializable_read" | "/readyz/serializable_read" => {
+                Self::Checks(&[Check::SerializableRead])
+            }
             "/readyz" => Self::Checks(&[
                 Check::DataCorruption,
                 Check::SerializableRead,
@@ -47,7 +49,6 @@ impl Endpoint {
                 Check::NonLearner,
             ]),
             "/readyz/data_corruption" => Self::Checks(&[Check::DataCorruption]),
-            "/readyz/serializable_read" => Self::Checks(&[Check::SerializableRead]),
             "/readyz/linearizable_read" => Self::Checks(&[Check::LinearizableRead]),
             "/readyz/non_learner" => Self::Checks(&[Check::NonLearner]),
             _ => return None,
@@ -149,14 +150,14 @@ async fn run(member: &dyn Member, checks: &[Check], query: &Form) -> Response<Bo
     for check in checks {
         let name = check.name();
         if query.all("exclude").any(|excluded| excluded == name) {
-            lines.push_str(&format!("[+]{name} excluded: ok\n"));
+            lines += &line("[+]", name, " excluded: ok");
             continue;
         }
         match check.run(member).await {
-            Ok(()) => lines.push_str(&format!("[+]{name} ok\n")),
+            Ok(()) => lines += &line("[+]", name, " ok"),
             Err(reason) => {
                 failed = true;
-                lines.push_str(&format!("[-]{name} failed: {reason}\n"));
+                lines += &line("[-]", name, &format!(" failed: {reason}"));
             }
         }
     }
@@ -169,4 +170,8 @@ async fn run(member: &dyn Member, checks: &[Check], query: &Form) -> Response<Bo
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(HeaderName::from_static("x-content-type-options"), nosniff);
     response
+}
+
+fn line(sign: &str, check: &str, verdict: &str) -> String {
+    format!("{sign}{check}{verdict}\n")
 }

@@ -127,7 +127,7 @@ impl<'a> Fields<'a> {
         self.out
     }
 
-    fn number<N: Default + PartialEq + std::fmt::Display>(&mut self, name: &str, number: N) {
+    fn number<N: Copy + Default + PartialEq + std::fmt::Display>(&mut self, name: &str, number: N) {
         if number != N::default() {
             let _ = write!(self.name(name), "{number}");
         }

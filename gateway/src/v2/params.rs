@@ -46,6 +46,7 @@ impl Operation {
 }
 
 /// The parameters, after all checks.
+#[allow(clippy::struct_excessive_bools, reason = "each is a parameter of the interface")]
 struct Params {
     prev_index: u64,
     prev_value: Bytes,
@@ -66,9 +67,9 @@ pub(crate) fn parse(method: &Method, key: &str, form: &Form) -> Result<Operation
     let params = check(method, form)?;
     let path = Path::clean(key);
     Ok(match method.as_str() {
-        "PUT" => write(params, |params| put(path, params)),
-        "POST" => write(params, |params| create(path, params, true)),
-        "DELETE" => write(params, |params| delete(path, params)),
+        "PUT" => write(&params, |params| put(path, params)),
+        "POST" => write(&params, |params| create(path, params, true)),
+        "DELETE" => write(&params, |params| delete(path, params)),
         method => {
             let quorum = params.quorum && method == "GET";
             if params.wait && !quorum {
@@ -156,8 +157,8 @@ fn boolean(text: &[u8]) -> Option<bool> {
     }
 }
 
-fn write(params: Params, select: impl FnOnce(&Params) -> Write) -> Operation {
-    Operation::Write { write: select(&params), ttl: params.ttl, quiet: params.quiet }
+fn write(params: &Params, select: impl FnOnce(&Params) -> Write) -> Operation {
+    Operation::Write { write: select(params), ttl: params.ttl, quiet: params.quiet }
 }
 
 fn condition(params: &Params) -> Condition {

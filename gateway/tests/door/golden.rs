@@ -101,7 +101,7 @@ async fn http2(door: &Door, request: &str) -> String {
 fn show(door: &Door, status: &str, mut headers: Vec<(String, String)>, body: &str, method: &str) -> String {
     let mut take = |name: &str| {
         let at = headers.iter().position(|(known, _)| known == name);
-        at.map(|at| headers.remove(at).1).unwrap_or_else(|| panic!("{name} is missing"))
+        headers.remove(at.unwrap_or_else(|| panic!("{name} is missing"))).1
     };
     assert!(take("date").ends_with(" GMT"));
     assert_eq!(take("access-control-allow-origin"), "*");
@@ -110,7 +110,7 @@ fn show(door: &Door, status: &str, mut headers: Vec<(String, String)>, body: &st
     let length = headers.iter().position(|(known, _)| known == "content-length");
     match length.map(|at| headers.remove(at).1) {
         Some(length) => {
-            assert!(length == body.len().to_string() || method == "HEAD", "{length} for {body:?}")
+            assert!(length == body.len().to_string() || method == "HEAD", "{length} for {body:?}");
         }
         None => assert!(body.is_empty(), "{body:?} has no length"),
     }
