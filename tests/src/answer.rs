@@ -93,7 +93,13 @@ fn normalise_body(body: &str, (client, peer): (u16, u16)) -> String {
     for (prefix, blank) in JSON_NUMBERS {
         body = blank_after(&body, prefix, |char| char.is_ascii_digit(), "\"", blank);
     }
-    blank_after(&body, "\"expiration\":\"", |char| char.is_ascii_digit() || "-:.TZ".contains(char), "\"", "<time>")
+    blank_after(
+        &body,
+        "\"expiration\":\"",
+        |char| char.is_ascii_digit() || "-:.TZ".contains(char),
+        "\"",
+        "<time>",
+    )
 }
 
 /// Blanks each run of `allowed` between `prefix` and `end`.
@@ -152,7 +158,9 @@ fn is_number(text: &str) -> bool {
 }
 
 fn is_hex(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with('0') && text.chars().all(|char| matches!(char, '0'..='9' | 'a'..='f'))
+    !text.is_empty()
+        && !text.starts_with('0')
+        && text.chars().all(|char| matches!(char, '0'..='9' | 'a'..='f'))
 }
 
 #[cfg(test)]
@@ -169,7 +177,10 @@ mod tests {
     #[test]
     fn only_what_must_differ_is_blanked() {
         assert_eq!(
-            normal("body", r#"{"header":{"cluster_id":"12","member_id":"3","revision":"4","raft_term":"2"}}"#),
+            normal(
+                "body",
+                r#"{"header":{"cluster_id":"12","member_id":"3","revision":"4","raft_term":"2"}}"#
+            ),
             r#"{"header":{"cluster_id":"<cluster>","member_id":"<member>","revision":"4","raft_term":"<term>"}}"#
         );
         assert_eq!(normal("body", r#"{"cluster_id":"x"}"#), r#"{"cluster_id":"x"}"#);

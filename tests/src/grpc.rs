@@ -41,7 +41,9 @@ pub fn method(name: &str) -> Option<MethodDescriptor> {
 
 /// The method that has this path on the wire.
 pub fn method_at(path: &str) -> Option<MethodDescriptor> {
-    POOL.services().flat_map(|service| service.methods().collect::<Vec<_>>()).find(|known| path_of(known) == path)
+    POOL.services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .find(|known| path_of(known) == path)
 }
 
 /// The path of a method on the wire.

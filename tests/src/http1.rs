@@ -200,7 +200,9 @@ mod tests {
     fn every_framing_is_read() {
         let reply = read("HTTP/1.1 200 OK\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi").expect("well-formed");
         assert_eq!((reply.status, reply.body_text().as_str(), reply.header("x-a")), (200, "hi", Some("b")));
-        let reply = read("HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1\r\n!\r\n0\r\nT: u\r\n\r\n");
+        let reply = read(
+            "HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n1\r\n!\r\n0\r\nT: u\r\n\r\n",
+        );
         let reply = reply.expect("well-formed");
         assert_eq!((reply.body_text().as_str(), reply.trailers.len()), ("hi!", 1));
         let reply = read("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\nrest").expect("well-formed");

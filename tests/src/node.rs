@@ -54,7 +54,11 @@ impl Program {
     /// Real etcd 3.4.23, as Debian ships it; `ETCD_BINARY` names another one.
     pub fn etcd() -> anyhow::Result<Self> {
         let path = env::var_os("ETCD_BINARY").map_or_else(|| PathBuf::from("/usr/bin/etcd"), PathBuf::from);
-        ensure!(path.is_file(), "there is no {}; run `make test`, which installs etcd-server", path.display());
+        ensure!(
+            path.is_file(),
+            "there is no {}; run `make test`, which installs etcd-server",
+            path.display()
+        );
         Ok(Self { path, flavor: Flavor::Etcd })
     }
 
@@ -72,7 +76,11 @@ impl Program {
             child.kill().context("end what did not end by itself")?;
         }
         let output = child.wait_with_output().context("collect the output")?;
-        ensure!(ended.is_some(), "it kept running with {flags:?}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            ended.is_some(),
+            "it kept running with {flags:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(output)
     }
 }

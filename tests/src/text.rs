@@ -27,7 +27,9 @@ pub fn unescape(text: &str) -> anyhow::Result<Vec<u8>> {
             '"' => bytes.push(b'"'),
             'x' => {
                 let digits: String = rest.by_ref().take(2).collect();
-                bytes.push(u8::from_str_radix(&digits, 16).with_context(|| format!("\\x{digits} is no byte"))?);
+                bytes.push(
+                    u8::from_str_radix(&digits, 16).with_context(|| format!("\\x{digits} is no byte"))?,
+                );
             }
             other => bail!("\\{other} is no escape"),
         }
@@ -131,7 +133,11 @@ fn matches<'a>(pattern: &'a str, text: &'a str, bound: &BTreeMap<char, &'a str>)
 /// Every way to cut `text` in two without the first part crossing the border of a pair.
 fn splits(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let end = text.find(BORDER).unwrap_or(text.len());
-    text.char_indices().map(|(at, _)| at).chain([text.len()]).take_while(move |at| *at <= end).map(|at| text.split_at(at))
+    text.char_indices()
+        .map(|(at, _)| at)
+        .chain([text.len()])
+        .take_while(move |at| *at <= end)
+        .map(|at| text.split_at(at))
 }
 
 #[cfg(test)]
@@ -144,13 +150,22 @@ mod tests {
         assert!(unescape(r"\q").is_err() && unescape(r"\x0").is_err() && unescape("\\").is_err());
         assert_eq!(expand("a${repeat:xy:3}b").expect("well-formed"), "axyxyxyb");
         assert!(expand("${repeat:x:99999999999}").is_err() && expand("${x}").is_err());
-        assert_eq!(encode_bytes(r#"{"key": b"foo", "v": b"\""}"#).expect("well-formed"), r#"{"key": "Zm9v", "v": "Ig=="}"#);
+        assert_eq!(
+            encode_bytes(r#"{"key": b"foo", "v": b"\""}"#).expect("well-formed"),
+            r#"{"key": "Zm9v", "v": "Ig=="}"#
+        );
     }
 
     #[test]
     fn patterns() {
-        assert!(pattern_matches("POST /v3/*", "POST /v3/kv/put") && !pattern_matches("POST /v3/*", "PUT /v3/"));
-        assert!(pattern_matches("*", "") && pattern_matches("a*b*c", "a__b__b_c") && !pattern_matches("a*b", "abc"));
+        assert!(
+            pattern_matches("POST /v3/*", "POST /v3/kv/put") && !pattern_matches("POST /v3/*", "PUT /v3/")
+        );
+        assert!(
+            pattern_matches("*", "")
+                && pattern_matches("a*b*c", "a__b__b_c")
+                && !pattern_matches("a*b", "abc")
+        );
         assert!(pattern_matches("<date> x", "<date> x") && !pattern_matches("<date>", "<time>"));
         let patterns = ("{\"error\":<A>,\"code\":<B>}", "{\"code\":<B>,\"error\":<A>}");
         assert!(pair_matches(patterns, ("{\"error\":\"x\",\"code\":3}", "{\"code\":3,\"error\":\"x\"}")));

@@ -158,7 +158,8 @@ fn same(nodes: &[Node; 2], command: &str, outputs: [(String, String, Option<i32>
 }
 
 fn finish(results: Vec<anyhow::Result<()>>) {
-    let failed: Vec<String> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
+    let failed: Vec<String> =
+        results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     assert!(failed.is_empty(), "{} commands print something else:\n\n{}", failed.len(), failed.join("\n\n"));
 }
 
@@ -216,6 +217,9 @@ fn fields_agree(words: &str, etcd: &str, ours: &str) -> anyhow::Result<()> {
             })
             .collect()
     };
-    ensure!(flags(etcd) == flags(ours), "`etcdctl {words}`\n  etcd prints:\n{etcd}\n  Kvorum prints:\n{ours}");
+    ensure!(
+        flags(etcd) == flags(ours),
+        "`etcdctl {words}`\n  etcd prints:\n{etcd}\n  Kvorum prints:\n{ours}"
+    );
     Ok(())
 }

@@ -17,7 +17,9 @@ struct Start {
 
 impl Start {
     fn new() -> Self {
-        let port = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+        let port = || {
+            TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+        };
         let folder = tempfile::tempdir().expect("a folder");
         Self { folder, client: format!("http://{}", port()), peer: format!("http://{}", port()) }
     }
@@ -63,8 +65,8 @@ fn an_unknown_flag() {
 
 #[test]
 fn a_bad_url() {
-    refused(&Start::new().run(&["--listen-client-urls", "nonsense"]), 1, &["listen-client-urls"]);
-    refused(&Start::new().run(&["--listen-peer-urls", "ftp://127.0.0.1:1"]), 1, &["listen-peer-urls"]);
+    refused(&Start::new().run(&["--listen-client-urls", "nonsense"]), 2, &["listen-client-urls"]);
+    refused(&Start::new().run(&["--listen-peer-urls", "ftp://127.0.0.1:1"]), 2, &["listen-peer-urls"]);
     refused(&Start::new().run(&["--listen-client-urls", "http://example.com:1"]), 1, &["example.com"]);
 }
 
@@ -96,7 +98,7 @@ fn a_folder_of_real_etcd() {
 #[test]
 fn a_folder_of_somebody_else() {
     let start = Start::new();
-    let folder = Path::new(&start.data_dir()).to_path_buf();
+    let folder = Path::new(&start.data_dir()).join("member");
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("thesis.txt"), "years of work").expect("a file");
     refused(&start.run(&[]), 1, &["thesis.txt"]);

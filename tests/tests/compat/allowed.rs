@@ -2,8 +2,8 @@
 //!
 //! INVARIANT: a difference is allowed only where a row names its request, its part, and both values.
 
-use anyhow::{Context, bail, ensure};
 use ::tests::{Table, table_after, text};
+use anyhow::{Context, bail, ensure};
 
 /// The heading above the table.
 const HEADING: &str = "## Allowed differences";
@@ -42,7 +42,8 @@ impl Allowed {
 
 /// The rows of the document.
 pub(crate) fn read(document: &str) -> anyhow::Result<Vec<Allowed>> {
-    let Table { rows } = table_after(document, HEADING).with_context(|| format!("no table below `{HEADING}`"))?;
+    let Table { rows } =
+        table_after(document, HEADING).with_context(|| format!("no table below `{HEADING}`"))?;
     let rows: Vec<Allowed> = rows.iter().map(|row| allowed(row)).collect::<anyhow::Result<_>>()?;
     for (at, row) in (1..).zip(&rows) {
         ensure!(rows.iter().skip(at).all(|other| other.id != row.id), "{} stands there twice", row.id);

@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
-use bytes::Bytes;
 use ::tests::answer::Answer;
 use ::tests::{Node, grpc, http1, text, until};
+use anyhow::Context;
+use bytes::Bytes;
 
 use crate::scenario::{Send, Step};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Bodies longer than this are shown by their length and their beginning.
-const BODY_SHOWN_MAX: usize = 20_000;
 
 /// Sends the step and answers what came back, normalised. A connection that ends without an answer is an
 /// answer too.
@@ -99,7 +96,10 @@ fn grpc_answer(node: &Node, step: &Step, name: &str, json: &str) -> anyhow::Resu
 
 /// An answer of gRPC may come without a message, and then its trailers come as headers: both forms mean the
 /// same and are shown as the longer one.
-fn grpc_parts(reply: &grpc::Reply, decode: impl Fn(&[u8]) -> anyhow::Result<String>) -> anyhow::Result<Answer> {
+fn grpc_parts(
+    reply: &grpc::Reply,
+    decode: impl Fn(&[u8]) -> anyhow::Result<String>,
+) -> anyhow::Result<Answer> {
     let mut answer = Answer::default();
     answer.add("status", &reply.http_status.to_string());
     for (name, value) in &reply.headers {
@@ -125,9 +125,5 @@ fn no_answer() -> Answer {
 }
 
 fn shown(body: &[u8]) -> String {
-    match String::from_utf8(body.to_vec()) {
-        Ok(text) if text.len() <= BODY_SHOWN_MAX => text,
-        Ok(text) => format!("{}... ({} bytes)", text.chars().take(200).collect::<String>(), text.len()),
-        Err(_) => body.escape_ascii().to_string(),
-    }
+    String::from_utf8(body.to_vec()).unwrap_or_else(|_| body.escape_ascii().to_string())
 }

@@ -15,10 +15,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, thread};
 
-use anyhow::Context;
 use ::tests::answer::{Answer, differences};
 use ::tests::node::Flavor;
 use ::tests::{Node, Program};
+use anyhow::Context;
 
 use crate::allowed::{Allowed, Difference};
 use crate::scenario::{Scenario, Step};
@@ -105,7 +105,9 @@ fn run_all(
             Ok(())
         };
         let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker reports instead of panicking"))
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("a worker reports instead of panicking"))
     })?;
     let mut findings = findings.into_inner().expect("no worker panics while it holds this");
     findings.refused.sort();
@@ -129,7 +131,9 @@ fn run(
         let status = exchange::status_of(&theirs, step);
         if status != step.status {
             let expected = &step.status;
-            findings.refused.push(format!("{place} {}\n  etcd answers {status}, expected is {expected}", step.title));
+            findings
+                .refused
+                .push(format!("{place} {}\n  etcd answers {status}, expected is {expected}", step.title));
         }
         judge(&mut findings, scenario, step, allowed, (&theirs, &ours))?;
         for (transcript, answer) in transcripts.iter_mut().zip([&theirs, &ours]) {
@@ -171,7 +175,13 @@ fn shown(value: &str) -> String {
 }
 
 fn write_answer(transcript: &mut String, step: &Step, answer: &Answer) -> anyhow::Result<()> {
-    writeln!(transcript, "{}: {}\n  status of the file: {}", step.line, step.title, exchange::status_of(answer, step))?;
+    writeln!(
+        transcript,
+        "{}: {}\n  status of the file: {}",
+        step.line,
+        step.title,
+        exchange::status_of(answer, step)
+    )?;
     for (part, value) in answer.parts() {
         writeln!(transcript, "  {part}: {}", shown(value))?;
     }

@@ -16,8 +16,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use ::tests::text;
+use anyhow::{Context, bail};
 
 /// How a request is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, bail, ensure};
 use ::tests::table_after;
+use anyhow::{Context, bail, ensure};
 
 use crate::manifests;
 use crate::tree::{Finding, Source};
@@ -38,7 +38,9 @@ impl House {
         let table = table_after(document, HEADING).with_context(|| format!("no table below `{HEADING}`"))?;
         let mut house = Self::default();
         for row in &table.rows {
-            let [floor, name, _job, uses] = row.as_slice() else { bail!("a row has four cells, not {row:?}") };
+            let [floor, name, _job, uses] = row.as_slice() else {
+                bail!("a row has four cells, not {row:?}")
+            };
             let floor: u8 = floor.parse().with_context(|| format!("`{floor}` is no floor"))?;
             let name = name.trim_matches(['`', '/']).to_owned();
             let room = room(floor, uses)?;
@@ -62,7 +64,11 @@ impl House {
             }
             seen.push(name);
             match self.rooms.get(name) {
-                None => findings.push(Finding::new(&package.path, 0, format!("`{name}` is not in the table of {DOCUMENT}"))),
+                None => findings.push(Finding::new(
+                    &package.path,
+                    0,
+                    format!("`{name}` is not in the table of {DOCUMENT}"),
+                )),
                 Some(room) => findings.extend(self.reaches_too_far(package, name, room)),
             }
         }
@@ -75,7 +81,8 @@ impl House {
         let forbidden = |used: &str| match self.rooms.get(used) {
             None => BESIDE.contains(&used),
             Some(target) => {
-                let allowed = room.floors.contains(&target.floor) || room.crates.iter().any(|allowed| allowed == used);
+                let allowed =
+                    room.floors.contains(&target.floor) || room.crates.iter().any(|allowed| allowed == used);
                 !allowed || target.floor > room.floor
             }
         };
@@ -99,7 +106,9 @@ fn room(floor: u8, uses: &str) -> anyhow::Result<Room> {
             "all" => room.floors.extend(0..floor),
             word => match word.split_once('–').or_else(|| word.split_once('-')) {
                 Some((low, high)) if low.parse::<u8>().is_ok() => {
-                    room.floors.extend(low.parse::<u8>()?..=high.parse::<u8>().context("the end of a run of floors")?);
+                    room.floors.extend(
+                        low.parse::<u8>()?..=high.parse::<u8>().context("the end of a run of floors")?,
+                    );
                 }
                 _ => match word.parse() {
                     Ok(floor) => room.floors.push(floor),
@@ -121,7 +130,13 @@ mod tests {
 
     fn found(packages: &[(&str, &str)]) -> Vec<String> {
         let house = House::read(TABLE).expect("well-formed");
-        let mut all = vec![("types", ""), ("store", "types"), ("mvcc", "types store bytes"), ("watch", "mvcc"), ("gateway", "types")];
+        let mut all = vec![
+            ("types", ""),
+            ("store", "types"),
+            ("mvcc", "types store bytes"),
+            ("watch", "mvcc"),
+            ("gateway", "types"),
+        ];
         for package in packages {
             all.retain(|(name, _)| name != &package.0);
             all.push(*package);
@@ -132,7 +147,8 @@ mod tests {
     }
 
     fn manifest(name: &str, uses: &str) -> Source {
-        let lines: String = uses.split_whitespace().map(|used| format!("{used}.workspace = true\n")).collect();
+        let lines: String =
+            uses.split_whitespace().map(|used| format!("{used}.workspace = true\n")).collect();
         let text = format!("[package]\nname = \"{name}\"\n\n[dependencies]\n{lines}");
         Source { path: format!("crates/{name}/Cargo.toml"), text }
     }

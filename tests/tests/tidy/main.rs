@@ -21,7 +21,8 @@ fn tree() -> Tree {
 
 #[test]
 fn crates_use_only_lower_floors_and_the_table_names_them_all() {
-    let document = std::fs::read_to_string(::tests::root().join("docs/ARCHITECTURE.md")).expect("it can be read");
+    let document =
+        std::fs::read_to_string(::tests::root().join("docs/ARCHITECTURE.md")).expect("it can be read");
     let house = floors::House::read(&document).expect("the table of crates can be read");
     check(&house.findings(&tree().packages));
 }

@@ -62,7 +62,11 @@ fn of_one(package: &Source) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     if !says("lints", "workspace", "true") {
-        findings.push(Finding::new(&package.path, 0, "takes no part in the workspace's lints: `[lints] workspace = true`"));
+        findings.push(Finding::new(
+            &package.path,
+            0,
+            "takes no part in the workspace's lints: `[lints] workspace = true`",
+        ));
     }
     if !says("package", "publish.workspace", "true") && !says("package", "publish", "false") {
         findings.push(Finding::new(&package.path, 0, "could be published: `publish.workspace = true`"));
@@ -71,7 +75,9 @@ fn of_one(package: &Source) -> Vec<Finding> {
         if let Some(name) = entry.dependency()
             && !entry.is_inherited()
         {
-            let what = format!("`{name}` is not inherited: `{name}.workspace = true`, and its reason in the root manifest");
+            let what = format!(
+                "`{name}` is not inherited: `{name}.workspace = true`, and its reason in the root manifest"
+            );
             findings.push(Finding::new(&package.path, entry.line, what));
         }
         if entry.section.contains("dependencies.") {

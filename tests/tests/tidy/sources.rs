@@ -26,7 +26,14 @@ pub(crate) fn findings(sources: &[Source]) -> Vec<Finding> {
     sources
         .iter()
         .flat_map(|source| {
-            [opening(source), length(source), functions(source), words(source), queues(source), pauses(source)]
+            [
+                opening(source),
+                length(source),
+                functions(source),
+                words(source),
+                queues(source),
+                pauses(source),
+            ]
         })
         .flatten()
         .collect()
@@ -36,7 +43,11 @@ fn opening(source: &Source) -> Vec<Finding> {
     if source.text.starts_with("//! ") {
         return Vec::new();
     }
-    vec![Finding::new(&source.path, 1, "does not open with `//!`: what it is, what it never does, its invariants")]
+    vec![Finding::new(
+        &source.path,
+        1,
+        "does not open with `//!`: what it is, what it never does, its invariants",
+    )]
 }
 
 fn length(source: &Source) -> Vec<Finding> {
@@ -54,8 +65,12 @@ fn functions(source: &Source) -> Vec<Finding> {
     for (line, text) in (1..).zip(source.text.lines()) {
         let indent = text.len().saturating_sub(text.trim_start().len());
         match open {
-            None if opens_function(text) && !text.trim_end().ends_with(['}', ';']) => open = Some((line, indent)),
-            Some((first, outer)) if indent == outer && (text.trim() == "}" || text.trim_end().ends_with(");")) => {
+            None if opens_function(text) && !text.trim_end().ends_with(['}', ';']) => {
+                open = Some((line, indent))
+            }
+            Some((first, outer))
+                if indent == outer && (text.trim() == "}" || text.trim_end().ends_with(");")) =>
+            {
                 let lines = line.saturating_sub(first).saturating_add(1);
                 if lines > FUNCTION_LINES_MAX {
                     let what = format!("a function of {lines} lines, more than {FUNCTION_LINES_MAX}");
@@ -157,7 +172,10 @@ mod tests {
     fn a_good_file_passes() {
         let text = "//! What it is.\n\nfn f() {\n    let (a, b) = tokio::sync::mpsc::channel(1);\n    let end = Bound::Unbounded;\n}\n";
         assert_eq!(found("crates/x/src/lib.rs", text), Vec::<String>::new());
-        let text = concat!("//! What it is.\n\n// Reason to sleep: nothing else tells.\nthread::sl", "eep(pause);\n");
+        let text = concat!(
+            "//! What it is.\n\n// Reason to sleep: nothing else tells.\nthread::sl",
+            "eep(pause);\n"
+        );
         assert_eq!(found("tests/tests/x.rs", text), Vec::<String>::new());
         let text = concat!("//! What it is.\n\nthread::sl", "eep(pause);\n");
         assert_eq!(found("crates/x/src/lib.rs", text), Vec::<String>::new(), "the server may pace itself");
@@ -180,7 +198,11 @@ mod tests {
             ("a.rs", concat!("let q = unbounded", "::<u8>();"), "limit"),
             ("a.rs", concat!("let q = mpsc::channel", "();"), "limit"),
             ("a.rs", concat!("let q = mpsc::channel", "::<(u8, u8)>();"), "limit"),
-            ("a.rs", concat!("#[cfg(test)]\nmod tests {\n    thread::sl", "eep(x);\n}"), "wait for a condition"),
+            (
+                "a.rs",
+                concat!("#[cfg(test)]\nmod tests {\n    thread::sl", "eep(x);\n}"),
+                "wait for a condition",
+            ),
             ("crates/a/src/tests.rs", concat!("thread::sl", "eep(x);"), "wait for a condition"),
             ("tests/a.rs", concat!("tokio::time::sl", "eep(x).await;"), "wait for a condition"),
         ] {

@@ -54,7 +54,10 @@ impl Ledger {
     pub(crate) fn acknowledge(&mut self, write: UnderWay, at: u64) -> anyhow::Result<()> {
         for (key, value) in write {
             let before = self.acknowledged.get(&key).and_then(|state| state.as_ref().map(|(_, at)| *at));
-            ensure!(before.is_none_or(|before| before < at), "{key} was written at {before:?}, and again at {at}");
+            ensure!(
+                before.is_none_or(|before| before < at),
+                "{key} was written at {before:?}, and again at {at}"
+            );
             if key.starts_with('/') {
                 self.v2_index_max = self.v2_index_max.max(at);
             } else {
@@ -113,7 +116,10 @@ impl Ledger {
                     ensure!(at.is_none_or(|at| at == *revision), "{write:?} was done at two revisions");
                     let limit = if key.starts_with('/') { self.v2_index_max } else { self.revision_max };
                     let fresh = before.as_ref().is_none_or(|(_, before)| before < revision);
-                    ensure!(fresh, "{key} = {value} at {revision}, a revision used before (seen up to {limit})");
+                    ensure!(
+                        fresh,
+                        "{key} = {value} at {revision}, a revision used before (seen up to {limit})"
+                    );
                     at = Some(*revision);
                 }
                 (None, None) => {}
@@ -139,7 +145,8 @@ mod tests {
     use super::*;
 
     fn found(keys: &[(&str, &str, u64)]) -> Found {
-        let keys = keys.iter().map(|(key, value, at)| ((*key).to_owned(), ((*value).to_owned(), *at))).collect();
+        let keys =
+            keys.iter().map(|(key, value, at)| ((*key).to_owned(), ((*value).to_owned(), *at))).collect();
         Found { revision: 9, v2_index: 9, keys }
     }
 

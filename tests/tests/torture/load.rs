@@ -57,7 +57,12 @@ impl Shared {
 }
 
 /// Writes until `goal` writes were acknowledged, kills the process under it, and answers how many were.
-pub(crate) fn until_killed(node: &mut Node, ledger: &mut Ledger, seed: u64, goal: u64) -> anyhow::Result<u64> {
+pub(crate) fn until_killed(
+    node: &mut Node,
+    ledger: &mut Ledger,
+    seed: u64,
+    goal: u64,
+) -> anyhow::Result<u64> {
     let shared = Arc::new(Shared {
         ledger: Mutex::new(std::mem::take(ledger)),
         acknowledged: AtomicU64::new(0),
@@ -116,7 +121,8 @@ pub(crate) fn read_all(address: SocketAddr) -> anyhow::Result<Found> {
     let reply = runtime()?.block_on(async {
         anyhow::Ok(KvClient::new(connect(address).await?).range(request).await.context("range")?.into_inner())
     })?;
-    let mut found = Found { revision: revision_of(reply.header.map(|header| header.revision))?, ..Found::default() };
+    let mut found =
+        Found { revision: revision_of(reply.header.map(|header| header.revision))?, ..Found::default() };
     for pair in reply.kvs {
         let at = revision_of(Some(pair.mod_revision))?;
         found.keys.insert(text(&pair.key), (text(&pair.value), at));
@@ -222,6 +228,7 @@ fn runtime() -> anyhow::Result<Runtime> {
 }
 
 async fn connect(address: SocketAddr) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).context("an address")?.timeout(PATIENCE);
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).context("an address")?.timeout(PATIENCE);
     endpoint.connect().await.context("connect")
 }

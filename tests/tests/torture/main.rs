@@ -84,7 +84,8 @@ fn kill_while_starting(node: &mut Node, milliseconds: u64) -> anyhow::Result<()>
 fn last_lines(story: &str) -> String {
     const LINES_MAX: usize = 5;
     let lines: Vec<&str> = story.lines().collect();
-    let mut last = lines.iter().skip(lines.len().saturating_sub(LINES_MAX)).copied().collect::<Vec<_>>().join("\n");
+    let mut last =
+        lines.iter().skip(lines.len().saturating_sub(LINES_MAX)).copied().collect::<Vec<_>>().join("\n");
     last.push('\n');
     last
 }
