@@ -6,7 +6,7 @@
 //! >>> POST /v3/kv/put => 200            HTTP; what follows are header lines, then the body
 //! >>> grpc KV/Put => 0                  gRPC; metadata lines, then the message in its JSON form
 //! >>> grpc-bytes /a.B/C => 12           gRPC with any path, and the bytes of the message with escapes
-//! >>> bytes => 400                      HTTP; the lines that follow are sent as they are, with escapes
+//! >>> bytes of this or that => 400      HTTP; the lines that follow are sent as they are, with escapes
 //! >>> until GET /v2/keys/x => 404       asked until the status is the expected one
 //! ```
 //!
@@ -96,7 +96,7 @@ fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
     let (title, status) = text.rsplit_once(" => ").context("no ` => STATUS` at the end")?;
     let (until, title) = title.strip_prefix("until ").map_or((false, title), |title| (true, title));
     let send = match title.split_once(' ') {
-        None if title == "bytes" => Send::Bytes,
+        Some(("bytes", _)) => Send::Bytes,
         Some(("grpc", method)) => Send::Grpc { method: method.to_owned() },
         Some(("grpc-bytes", path)) => Send::GrpcBytes { path: path.to_owned() },
         Some((method, target)) if method.chars().all(|char| char.is_ascii_uppercase()) => {

@@ -147,8 +147,9 @@ mod tests {
     }
 
     fn manifest(name: &str, uses: &str) -> Source {
-        let lines: String =
-            uses.split_whitespace().map(|used| format!("{used}.workspace = true\n")).collect();
+        let lines: Vec<String> =
+            uses.split_whitespace().map(|used| format!("{used}.workspace = true")).collect();
+        let lines = lines.join("\n");
         let text = format!("[package]\nname = \"{name}\"\n\n[dependencies]\n{lines}");
         Source { path: format!("crates/{name}/Cargo.toml"), text }
     }

@@ -66,7 +66,7 @@ fn functions(source: &Source) -> Vec<Finding> {
         let indent = text.len().saturating_sub(text.trim_start().len());
         match open {
             None if opens_function(text) && !text.trim_end().ends_with(['}', ';']) => {
-                open = Some((line, indent))
+                open = Some((line, indent));
             }
             Some((first, outer))
                 if indent == outer && (text.trim() == "}" || text.trim_end().ends_with(");")) =>
@@ -130,9 +130,10 @@ fn makes_unbounded_queue(text: &str) -> bool {
 /// In tests a sleep is a guess about time; the one that stays says why in a comment above it.
 fn pauses(source: &Source) -> Vec<Finding> {
     let all: Vec<(usize, &str)> = lines(source).collect();
-    let tests_from = match is_test(&source.path) {
-        true => Some(0),
-        false => all.iter().position(|(_, text)| text.contains("#[cfg(test)]")),
+    let tests_from = if is_test(&source.path) {
+        Some(0)
+    } else {
+        all.iter().position(|(_, text)| text.contains("#[cfg(test)]"))
     };
     let Some(tests_from) = tests_from else { return Vec::new() };
     let explained = |at: usize| {

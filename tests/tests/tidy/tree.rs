@@ -72,9 +72,9 @@ impl Tree {
                 }
                 continue;
             }
-            let files = match name.as_str() {
-                "Cargo.toml" => &mut self.packages,
-                name if name.ends_with(".rs") => &mut self.sources,
+            let files = match (name.as_str(), path.extension()) {
+                ("Cargo.toml", _) => &mut self.packages,
+                (_, Some(ending)) if ending == "rs" => &mut self.sources,
                 _ => continue,
             };
             let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;

@@ -194,9 +194,10 @@ fn v2_write(address: SocketAddr, shared: &Shared, writer: usize, seed: u64) {
         let remove = shared.exists(&key) && chance.random_range(0..5) == 0;
         let value = chance.random::<u64>().to_string();
         let target = format!("/v2/keys{key}");
-        let request = match remove {
-            true => http1::request("DELETE", &target, &[], None),
-            false => http1::request("PUT", &target, &[], Some(format!("value={value}").as_bytes())),
+        let request = if remove {
+            http1::request("DELETE", &target, &[], None)
+        } else {
+            http1::request("PUT", &target, &[], Some(format!("value={value}").as_bytes()))
         };
         let write = vec![(key, (!remove).then_some(value))];
         let reply = http1::exchange(address, &request, PATIENCE).ok().filter(|reply| reply.status < 300);
