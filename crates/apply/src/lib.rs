@@ -16,7 +16,7 @@ use members::Members;
 use mvcc::{Mvcc, Writer};
 use store::{Batch, Store, StoreError};
 use types::v2;
-use types::{Index, LeaseId, MemberRecord, Revision, Term, Txn, TxnOp};
+use types::{Index, LeaseId, MemberRecord, Revision, Term};
 use v2store::V2Store;
 
 pub use position::{Position, PositionError};
@@ -180,13 +180,16 @@ struct Rooms<'a, 'w> {
 impl Rooms<'_, '_> {
     fn apply(&mut self, command: Command, batch: &mut Batch<'_>) -> Result<Outcome, mvcc::WriteError> {
         let result = match command {
-            Command::Put(put) if has_lease(put.lease) => Err(Refused::LeaseNotFound),
+            Command::Put(put) if put.lease.is_some() && !no_lease_exists(put.lease) => {
+                Err(Refused::LeaseNotFound)
+            }
             Command::Put(put) => refusal(self.writer.put(&put))?.map(Effect::Put),
             Command::DeleteRange(delete) => {
                 refusal(self.writer.delete_range(&delete))?.map(Effect::DeleteRange)
             }
-            Command::Txn(txn) if names_lease(&txn) => Err(Refused::LeaseNotFound),
-            Command::Txn(txn) => refusal(self.writer.txn(&txn))?.map(Effect::Txn),
+            Command::Txn(txn) => {
+                refusal(self.writer.txn_with_leases(&txn, &no_lease_exists))?.map(Effect::Txn)
+            }
             Command::Compact(revision) => refusal(self.writer.compact(revision))?.map(|()| Effect::Compact),
             Command::V2 { write, now } => Ok(Effect::V2(self.write_v2(&write, now, batch))),
             Command::SetMember(member) => {
@@ -212,21 +215,7 @@ impl Rooms<'_, '_> {
 }
 
 // Leases come with an issue of their own; until then none exists that a put could name.
-fn has_lease(lease: LeaseId) -> bool {
-    lease.is_some()
-}
-
-fn names_lease(txn: &Txn) -> bool {
-    let mut pending = vec![txn];
-    while let Some(txn) = pending.pop() {
-        for op in txn.success.iter().chain(&txn.failure) {
-            match op {
-                TxnOp::Put(put) if has_lease(put.lease) => return true,
-                TxnOp::Txn(inner) => pending.push(inner),
-                TxnOp::Put(_) | TxnOp::Range(_) | TxnOp::Delete(_) => {}
-            }
-        }
-    }
+fn no_lease_exists(_lease: LeaseId) -> bool {
     false
 }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use types::Index;
 use wal::{AppendError, Wal};
 
-use crate::mailbox::{Mailbox, NotTaken};
+use crate::mailbox::{Mailbox, NotTaken, Nudge, Urgency};
 use crate::replica::{Committed, Proposal, Readable, Replica, Standing};
 use crate::writer::{self, Job};
 
@@ -92,14 +92,15 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
         Ok(Self { inbox, jobs, threads: Mutex::new(vec![raft, log]) })
     }
 
-    /// Puts an encoded run of commands into the log. The ticket comes back through the sink.
-    pub fn propose(&self, data: Bytes, ticket: W) -> Result<(), Refused> {
-        self.offer(Input::Propose(Proposal { data, ticket }))
+    /// Puts an encoded run of commands into the log. The ticket comes back through the sink. Others that are
+    /// about to propose may do so before the nudge is dropped: they travel together.
+    pub fn propose(&self, data: Bytes, ticket: W) -> Result<Option<Nudge>, Refused> {
+        self.offer(Input::Propose(Proposal { data, ticket }), Urgency::WithNext)
     }
 
-    /// Asks for a linearizable read. The ticket comes back through the sink.
-    pub fn read(&self, ticket: R) -> Result<(), Refused> {
-        self.offer(Input::Read(ticket))
+    /// Asks for a linearizable read. The ticket comes back through the sink; the nudge is as for a proposal.
+    pub fn read(&self, ticket: R) -> Result<Option<Nudge>, Refused> {
+        self.offer(Input::Read(ticket), Urgency::Soon)
     }
 
     /// Says that entries up to `index` are no longer needed here: their effects are on disk.
@@ -117,8 +118,8 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
         }
     }
 
-    fn offer(&self, input: Input<W, R>) -> Result<(), Refused> {
-        self.inbox.offer(input).map_err(|(_, why)| match why {
+    fn offer(&self, input: Input<W, R>, urgency: Urgency) -> Result<Option<Nudge>, Refused> {
+        self.inbox.offer(input, urgency).map_err(|(_, why)| match why {
             NotTaken::Full => Refused::Busy,
             NotTaken::Closed => Refused::Stopped,
         })
@@ -148,7 +149,9 @@ impl<W, R, S: Sink<W, R>> Turn<W, R, S> {
         let (mut proposals, mut reads) = (Vec::new(), Vec::new());
         let mut next_tick = Instant::now() + tick;
         self.hand_on();
-        while inbox.take(&mut inputs, Some(next_tick)) {
+        // While the log writes for a cluster of one, a proposal could only wait behind that write: it comes with
+        // the news of its end, in one entry with all others that did.
+        while inbox.take(&mut inputs, Some(next_tick), self.replica.waits_for_disk_alone()) {
             let now = Instant::now();
             if now >= next_tick {
                 self.replica.tick();

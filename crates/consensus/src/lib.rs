@@ -18,7 +18,7 @@ mod writer;
 
 pub use driver::{Driver, DriverConfig, Refused, Sink};
 pub use log::LogError;
-pub use mailbox::Mailbox;
+pub use mailbox::{Mailbox, NotTaken, Nudge, Urgency};
 pub use replica::{Append, Committed, Output, Proposal, Readable, Replica, ReplicaConfig, Role, Standing};
 
 /// The first index and term of a new cluster's log: before any entry, at a term that no election reaches, so

@@ -127,6 +127,8 @@ pub struct Output<W, R> {
 pub struct Replica<W, R> {
     node: RawNode<LogView>,
     boot_nonce: u64,
+    // The only voter.
+    alone: bool,
     // Entries proposed here whose commit is awaited, by index.
     awaited: VecDeque<Awaited<W>>,
     // What came while nobody led.
@@ -193,13 +195,15 @@ impl<W, R> Replica<W, R> {
         };
         let view = LogView::new(reader, hard_state, conf_state);
         let mut node = RawNode::new(&raft_config, view, &logger()).map_err(LogError::Raft)?;
-        if config.voters == [config.member] {
+        let alone = config.voters == [config.member];
+        if alone {
             // Nobody else could win: there is no point in waiting for a time-out.
             node.campaign().map_err(LogError::Raft)?;
         }
         Ok(Self {
             node,
             boot_nonce: config.boot_nonce,
+            alone,
             awaited: VecDeque::new(),
             held_proposals: Vec::new(),
             held_reads: Vec::new(),
@@ -353,6 +357,11 @@ impl<W, R> Replica<W, R> {
             commit: Index(raft.raft_log.committed),
             confirmed: role == Role::Leader && raft.commit_to_current_term(),
         }
+    }
+
+    /// Whether an append is under way and nothing but the disk of this only voter can commit it.
+    pub fn waits_for_disk_alone(&self) -> bool {
+        self.last_persisted < self.last_append && self.alone
     }
 
     /// The log's last index, durable or not.

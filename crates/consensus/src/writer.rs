@@ -21,7 +21,7 @@ pub(crate) enum Job {
 pub(crate) fn run<W, R>(mut wal: Wal, jobs: &Arc<Mailbox<Job>>, inbox: &Arc<Inbox<W, R>>) {
     let mut taken = Vec::new();
     let mut batch = Batch::new();
-    while jobs.take(&mut taken, None) {
+    while jobs.take(&mut taken, None, false) {
         if let Err(error) = write(&mut wal, &mut batch, taken.drain(..), inbox) {
             let _ = inbox.deliver(Input::Failed(error));
             return;

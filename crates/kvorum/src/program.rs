@@ -72,7 +72,7 @@ fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
         warn!({ "data-dir" } = %config.data_dir.display(), "'data-dir' was empty; using default");
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match runtime.worker_threads(std::env::var("KV_T").ok().and_then(|t| t.parse().ok()).unwrap_or(NETWORK_THREADS)).enable_all().build() {
+    let runtime = match runtime.worker_threads(NETWORK_THREADS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return give_up("failed to start", &error),
     };

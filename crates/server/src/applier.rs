@@ -66,7 +66,7 @@ pub(crate) fn run(
     seconds: &Histogram,
 ) -> Machine {
     let mut taken = Vec::new();
-    while deliveries.take(&mut taken, None) {
+    while deliveries.take(&mut taken, None, false) {
         for (entries, reads) in runs(taken.drain(..)) {
             let began = Instant::now();
             if let Err(error) = apply_run(&mut machine, entries, shared) {

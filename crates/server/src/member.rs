@@ -8,7 +8,7 @@ use api::{Compact, Consistency, Fault, Header, KvHash, Reply, Status, V2Reply, V
 use async_trait::async_trait;
 use bytes::Bytes;
 use command::{Command, Effect, Outcome, Refused};
-use consensus::{Driver, Mailbox};
+use consensus::{Driver, Mailbox, Nudge};
 use members::Members;
 use mvcc::{Mvcc, ReadError};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use types::v2::{self, Expiry, Timestamp, Write};
 use types::{
     ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery,
-    RangeReply, Revision, Term, Txn, TxnReply,
+    RangeReply, Revision, Txn, TxnReply,
 };
 use v2store::V2Store;
 
@@ -46,6 +46,7 @@ pub(crate) struct House {
 impl House {
     /// Proposes a chore of the member's own. Nobody waits for it: the next round sees whether it happened.
     pub(crate) fn propose_silently(&self, command: &Command, ticket: WriteTicket) {
+        // Nobody else is about to enter from here: the nudge is dropped at once.
         if self.driver.propose(command.encode(), ticket).is_err() {
             tracing::debug!("a chore was not proposed: the member is busy or stopping");
         }
@@ -127,7 +128,9 @@ impl Member {
         }
         let permit = self.admission.admit(data.len())?;
         let (reply, outcome) = oneshot::channel();
-        self.house.driver.propose(data, WriteTicket::waited_for(reply, permit)).map_err(refused)?;
+        let nudge =
+            self.house.driver.propose(data, WriteTicket::waited_for(reply, permit)).map_err(refused)?;
+        let_others_in(nudge).await;
         match timeout(self.request_timeout, outcome).await {
             Ok(Ok(outcome)) => Ok(outcome),
             // The ticket went without an outcome: the member stops, or another leader's entry took its place.
@@ -148,7 +151,8 @@ impl Member {
             return Ok(());
         }
         let (release, released) = oneshot::channel();
-        self.house.driver.read(ReadTicket(release)).map_err(refused)?;
+        let nudge = self.house.driver.read(ReadTicket(release)).map_err(refused)?;
+        let_others_in(nudge).await;
         match timeout(self.request_timeout, released).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Fault::Stopped),
@@ -194,6 +198,13 @@ impl Member {
 
     fn now(&self) -> Timestamp {
         Timestamp(self.clock.wall_ns())
+    }
+}
+
+// Tasks that this thread has yet to run may be about to enter too: one waking serves all of them.
+async fn let_others_in(nudge: Option<Nudge>) {
+    if nudge.is_some() {
+        tokio::task::yield_now().await;
     }
 }
 
