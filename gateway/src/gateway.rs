@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::TcpStream as StdStream;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use telemetry::Registry;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,11 +46,13 @@ pub struct Gateway {
     shared: Arc<Shared>,
     slots: Arc<Semaphore>,
     server: auto::Builder<TokioExecutor>,
+    lanes: Arc<[Handle]>,
 }
 
 impl Gateway {
-    /// A gateway before `member`, with its counters in `registry`.
-    pub fn new(member: Arc<dyn Member>, registry: &Registry, limits: Limits) -> Self {
+    /// A gateway before `member`, with its counters in `registry`. Connections take turns on `lanes`, runtimes
+    /// with a thread of their own each; with none they are served where they are accepted.
+    pub fn new(member: Arc<dyn Member>, registry: &Registry, limits: Limits, lanes: &[Handle]) -> Self {
         const OVERHEAD_BYTES: usize = 512 * 1024;
         let message_bytes_max = member.limits().request_bytes_max.saturating_add(OVERHEAD_BYTES);
         let meters = Meters::register(registry);
@@ -57,6 +61,7 @@ impl Gateway {
             shared: Arc::new(shared),
             slots: Arc::new(Semaphore::new(limits.connections_max)),
             server: server(&limits),
+            lanes: lanes.into(),
         }
     }
 
@@ -66,6 +71,7 @@ impl Gateway {
         let mut shutdown = pin!(shutdown);
         let (leave, cut) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
+        let mut lanes = self.lanes.iter().cycle();
         loop {
             let (stream, slot) = tokio::select! {
                 () = &mut shutdown => break,
@@ -73,7 +79,11 @@ impl Gateway {
             };
             let connection = self.clone().connection(stream, slot, leave.clone());
             let cut = cut.clone();
-            tasks.spawn(async move { cut.run_until_cancelled(connection).await });
+            let task = async move { cut.run_until_cancelled(connection).await };
+            match lanes.next() {
+                Some(lane) => tasks.spawn_on(task, lane),
+                None => tasks.spawn(task),
+            };
         }
         drop(listener);
         leave.cancel();
@@ -86,11 +96,15 @@ impl Gateway {
     }
 
     /// The next connection, as soon as there is room for one.
-    async fn accept(&self, listener: &TcpListener) -> (TcpStream, OwnedSemaphorePermit) {
+    async fn accept(&self, listener: &TcpListener) -> (StdStream, OwnedSemaphorePermit) {
         let slot = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return (stream, slot),
+                Ok((stream, _)) => match stream.into_std() {
+                    // It is registered again where it is served.
+                    Ok(stream) => return (stream, slot),
+                    Err(error) => debug!(%error, "the connection was gone at once"),
+                },
                 Err(error) => {
                     warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -99,11 +113,11 @@ impl Gateway {
         }
     }
 
-    async fn connection(self, stream: TcpStream, slot: OwnedSemaphorePermit, leave: CancellationToken) {
-        if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "the connection was gone at once");
-            return;
-        }
+    async fn connection(self, stream: StdStream, slot: OwnedSemaphorePermit, leave: CancellationToken) {
+        let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
+            Ok(stream) => stream,
+            Err(error) => return debug!(%error, "the connection was gone at once"),
+        };
         let limits = self.shared.limits;
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));

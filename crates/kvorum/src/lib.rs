@@ -10,6 +10,7 @@ pub mod config;
 pub mod flags;
 pub mod help;
 
+pub mod lanes;
 pub mod listen;
 pub mod member;
 pub mod notify;

@@ -1,6 +1,7 @@
 //! From settings to a running member: the one place that knows what the server and the gateway want to be told.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use members::InitialClusterError;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::{Config, InitialState};
+use crate::lanes::Lanes;
 use crate::listen::{ListenError, listen};
 use crate::peer;
 
@@ -24,6 +26,8 @@ const SEGMENT_BYTES: u64 = 16 << 20;
 const REPLAY_BYTES_MAX: u64 = 64 << 20;
 /// etcd's quota when none is given, in bytes.
 const QUOTA_BYTES: u64 = 2 << 30;
+/// Threads that speak to clients: one for each core, up to this many.
+const LANES_MAX: usize = 8;
 /// Samples of histograms wait in memory for this long at most.
 const UPKEEP: Duration = Duration::from_secs(1);
 
@@ -50,6 +54,9 @@ pub enum LaunchError {
     /// The member itself.
     #[error("{}", chain(.0))]
     Start(#[from] StartError),
+    /// A thread.
+    #[error("cannot start a thread for clients: {0}")]
+    Thread(#[from] std::io::Error),
     /// The thread that started it.
     #[error("the start was cut off: {0}")]
     Cut(#[from] tokio::task::JoinError),
@@ -63,6 +70,7 @@ pub struct Running {
     gateways: JoinSet<()>,
     stop: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
+    lanes: Lanes,
     /// Held until everything else is gone.
     _folder: Folder,
 }
@@ -81,7 +89,8 @@ impl Running {
             peers.into_iter().map(|peer| tokio::spawn(peer::serve(peer))).collect();
         chores.push(tokio::spawn(upkeep(registry.clone())));
         let (stop, _) = watch::channel(false);
-        Ok(Self { member, registry, clients, gateways: JoinSet::new(), stop, chores, _folder: folder })
+        let lanes = Lanes::start(thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX))?;
+        Ok(Self { member, registry, clients, gateways: JoinSet::new(), stop, chores, lanes, _folder: folder })
     }
 
     /// The member.
@@ -92,7 +101,8 @@ impl Running {
     /// Begins to serve clients. Once is enough.
     pub fn serve_clients(&mut self) {
         let door: Arc<dyn api::Member> = self.member.clone();
-        let gateway = gateway::Gateway::new(door, &self.registry, gateway::Limits::default());
+        let gateway =
+            gateway::Gateway::new(door, &self.registry, gateway::Limits::default(), self.lanes.handles());
         for listener in self.clients.drain(..) {
             let (gateway, mut stop) = (gateway.clone(), self.stop.subscribe());
             self.gateways.spawn(async move {

@@ -15,9 +15,6 @@ use crate::config::Config;
 use crate::member::Running;
 use crate::{help, notify};
 
-/// Threads that speak to clients. On the machines this was measured on two are as fast as more.
-const NETWORK_THREADS: usize = 2;
-
 /// What the world told the process at its start.
 #[derive(Debug)]
 pub struct World {
@@ -71,8 +68,8 @@ fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
     if !settings.is_given("data-dir") {
         warn!({ "data-dir" } = %config.data_dir.display(), "'data-dir' was empty; using default");
     }
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = match runtime.worker_threads(NETWORK_THREADS).enable_all().build() {
+    // It accepts and waits for signals; clients are served on lanes.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return give_up("failed to start", &error),
     };

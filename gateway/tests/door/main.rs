@@ -31,7 +31,7 @@ impl Door {
     async fn open(limits: Limits) -> Self {
         let (fake, registry) = (Fake::new(), Registry::new());
         let member: Arc<dyn api::Member> = fake.clone();
-        let gateway = Gateway::new(member, &registry, limits);
+        let gateway = Gateway::new(member, &registry, limits, &[]);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (shutdown, asked) = oneshot::channel::<()>();

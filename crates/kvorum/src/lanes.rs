@@ -1,0 +1,50 @@
+//! Threads that speak to clients: each with a runtime of its own, on which a connection stays for its life.
+//!
+//! A runtime of several threads would share the work more evenly, but it wakes threads for one another and
+//! runs a connection's writer as soon as the first of its answers is there. A lane runs everything that is
+//! ready first, so that the answers of one batch leave in one write. Measured in docs/decisions/0002-lanes.md.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::watch;
+
+/// The threads. Dropping them ends them, and every connection on them.
+pub struct Lanes {
+    handles: Vec<Handle>,
+    stop: watch::Sender<bool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lanes {
+    /// Starts `count` threads.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let mut lanes = Self { handles: Vec::new(), stop: watch::channel(false).0, threads: Vec::new() };
+        for number in 0..count {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let mut stop = lanes.stop.subscribe();
+            lanes.handles.push(runtime.handle().clone());
+            lanes.threads.push(thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
+                // It fails when the sender is gone, and then it is time to stop too.
+                runtime.block_on(async { drop(stop.wait_for(|stop| *stop).await) });
+            })?);
+        }
+        Ok(lanes)
+    }
+
+    /// The runtimes.
+    pub fn handles(&self) -> &[Handle] {
+        &self.handles
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        for thread in self.threads.drain(..) {
+            // A panic was reported by its thread.
+            let _ = thread.join();
+        }
+    }
+}
