@@ -22,7 +22,8 @@ impl Lanes {
     pub fn start(count: usize) -> io::Result<Self> {
         let mut lanes = Self { handles: Vec::new(), stop: watch::channel(false).0, threads: Vec::new() };
         for number in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            // Outcomes that came from other threads first: the connections that write them wait behind.
+            let runtime = Builder::new_current_thread().enable_all().global_queue_interval(1).build()?;
             let mut stop = lanes.stop.subscribe();
             lanes.handles.push(runtime.handle().clone());
             lanes.threads.push(thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
