@@ -145,6 +145,7 @@ pub(crate) struct QueryRecord {
 
 /// `kind`: 1 set, 2 create, 3 update, 4 compare and swap, 5 delete, 6 compare and delete, 7 expire.
 /// A field that a kind does not use is absent.
+#[allow(clippy::struct_excessive_bools, reason = "each is a field on disk, and most kinds use none of them")]
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct V2Record {
     #[prost(uint32, tag = "1")]

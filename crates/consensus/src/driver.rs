@@ -87,6 +87,10 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
             move || {
                 turn.run(&inbox, config.tick);
                 turn.jobs.close();
+                // After a failure others may still be offering, and what they left has to go with its tickets:
+                // nobody will look any more.
+                inbox.close();
+                inbox.take(&mut Vec::new(), None, false);
             }
         })?;
         Ok(Self { inbox, jobs, threads: Mutex::new(vec![raft, log]) })

@@ -21,11 +21,18 @@ pub struct Mailbox<T> {
 struct State<T> {
     items: Vec<T>,
     closed: bool,
-    asleep: bool,
-    // Who sleeps will be woken by a delivery before long, and an item that can wait need not wake it.
-    patient: bool,
+    taker: Taker,
     // Somebody holds a nudge for whoever sleeps.
     nudged: bool,
+}
+
+/// What whoever takes out is doing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taker {
+    Awake,
+    Asleep,
+    // A delivery will wake it before long, and an item that can wait need not.
+    AsleepPatiently,
 }
 
 /// Why an item was not taken in.
@@ -73,7 +80,12 @@ impl<T: Send + 'static> Mailbox<T> {
             return Err((item, NotTaken::Full));
         }
         state.items.push(item);
-        if !state.asleep || state.nudged || state.patient && urgency == Urgency::WithNext {
+        let must_wake = match state.taker {
+            Taker::Awake => false,
+            Taker::Asleep => true,
+            Taker::AsleepPatiently => urgency == Urgency::Soon,
+        };
+        if state.nudged || !must_wake {
             return Ok(None);
         }
         state.nudged = true;
@@ -85,8 +97,8 @@ impl<T: Send + 'static> Mailbox<T> {
 impl<T: Send> Sleeper for Mailbox<T> {
     fn wake(&self) {
         let mut state = self.state.lock();
-        if state.asleep && !state.items.is_empty() {
-            state.asleep = false;
+        if state.taker != Taker::Awake && !state.items.is_empty() {
+            state.taker = Taker::Awake;
             drop(state);
             self.filled.notify_one();
         }
@@ -96,7 +108,7 @@ impl<T: Send> Sleeper for Mailbox<T> {
 impl<T> Mailbox<T> {
     /// A box for at most `capacity` items of [`Mailbox::offer`].
     pub fn new(capacity: usize) -> Self {
-        let state = State { items: Vec::new(), closed: false, asleep: false, patient: false, nudged: false };
+        let state = State { items: Vec::new(), closed: false, taker: Taker::Awake, nudged: false };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
@@ -108,7 +120,7 @@ impl<T> Mailbox<T> {
             return Err((item, NotTaken::Closed));
         }
         state.items.push(item);
-        let wake = std::mem::take(&mut state.asleep);
+        let wake = std::mem::replace(&mut state.taker, Taker::Awake) != Taker::Awake;
         drop(state);
         if wake {
             self.filled.notify_one();
@@ -124,8 +136,7 @@ impl<T> Mailbox<T> {
         // What can wait does not end a patient sleep, but it must not be slept over without one either: an item
         // may have come since the last look, with no nudge because nobody slept.
         while state.items.is_empty() && !state.closed {
-            state.asleep = true;
-            state.patient = patient;
+            state.taker = if patient { Taker::AsleepPatiently } else { Taker::Asleep };
             let timed_out = match deadline {
                 None => {
                     self.filled.wait(&mut state);
@@ -133,7 +144,7 @@ impl<T> Mailbox<T> {
                 }
                 Some(deadline) => self.filled.wait_until(&mut state, deadline).timed_out(),
             };
-            state.asleep = false;
+            state.taker = Taker::Awake;
             if timed_out {
                 break;
             }
@@ -208,7 +219,7 @@ mod tests {
     }
 
     fn wait_until_asleep(mailbox: &Mailbox<u32>) {
-        while !mailbox.state.lock().asleep {
+        while mailbox.state.lock().taker == Taker::Awake {
             thread::yield_now();
         }
     }

@@ -214,7 +214,7 @@ fn the_driver_commits_reads_and_stops() {
     driver.read("read").expect("taken");
     watcher.wait("the write and the read", |seen| seen.committed == ["write"] && seen.released == ["read"]);
     driver.stop();
-    assert_eq!(driver.propose(Bytes::new(), "late"), Err(Refused::Stopped));
+    assert_eq!(driver.propose(Bytes::new(), "late").err(), Some(Refused::Stopped));
 }
 
 #[test]
@@ -226,6 +226,9 @@ fn a_failed_sync_ends_the_driver_and_commits_nothing_more() {
     disk.fail_sync(disk.writes_and_syncs().1);
     driver.propose(Bytes::from_static(b"b"), "after").expect("taken");
     watcher.wait("the failure", |seen| seen.failed);
+    while driver.propose(Bytes::from_static(b"c"), "late").err() != Some(Refused::Stopped) {
+        std::thread::yield_now();
+    }
     driver.stop();
     assert_eq!(watcher.0.0.lock().committed, ["before"]);
 }
