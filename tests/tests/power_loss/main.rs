@@ -64,8 +64,9 @@ fn small_histories_survive_every_subset_of_what_was_not_synced() {
         for kept in 0..1_u64 << pending {
             losses += 1;
             let after = disks.after(Loss::Keep(kept));
-            let mut life = Life::begin(&after, 1)
-                .unwrap_or_else(|stop| panic!("no start after a loss at change {change}, kept {kept:b}: {stop:?}"));
+            let mut life = Life::begin(&after, 1).unwrap_or_else(|stop| {
+                panic!("no start after a loss at change {change}, kept {kept:b}: {stop:?}")
+            });
             life.check(&disks.acknowledged, &format!("change {change}, kept {kept:b}"));
             life.propose(1).expect("the member goes on");
         }
@@ -118,6 +119,8 @@ fn the_checks_see_a_lost_acknowledgement() {
     disks.acknowledged = life.end();
     disks.acknowledged.push("a command that never was".to_owned());
     let life = Life::begin(&disks, 1).expect("starts");
-    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| life.check(&disks.acknowledged, "on purpose")));
+    let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        life.check(&disks.acknowledged, "on purpose");
+    }));
     assert!(seen.is_err(), "a command that was acknowledged and is not there must be seen");
 }

@@ -20,19 +20,19 @@ const KEYS: usize = 5;
 const V2_FIRST: u64 = 3;
 
 /// What outlives a member: its disks, and what its clients know.
-pub struct Disks {
+pub(crate) struct Disks {
     /// The log's disk.
-    pub log: DoubleDisk,
+    pub(crate) log: DoubleDisk,
     database: Options,
     path: PathBuf,
     /// Every command that was acknowledged, in order, by its value.
-    pub acknowledged: Vec<String>,
+    pub(crate) acknowledged: Vec<String>,
 }
 
 /// Why a life ended.
 #[derive(Debug)]
 #[allow(dead_code, reason = "the fields are for whoever reads a failed test")]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The disk refused: the test cut the power.
     PowerIsGone,
     /// The member refused to start.
@@ -41,7 +41,7 @@ pub enum Stop {
 
 impl Disks {
     /// Empty disks.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             log: DoubleDisk::default(),
             database: Options::in_memory(),
@@ -51,7 +51,7 @@ impl Disks {
     }
 
     /// The disks after power was lost and came back.
-    pub fn after(&self, loss: Loss) -> Self {
+    pub(crate) fn after(&self, loss: Loss) -> Self {
         Self {
             log: self.log.power_loss(loss),
             database: self.database.clone(),
@@ -62,7 +62,7 @@ impl Disks {
 }
 
 /// A member from its start to its end.
-pub struct Life {
+pub(crate) struct Life {
     number: u32,
     wal: Wal,
     machine: Machine,
@@ -73,7 +73,7 @@ pub struct Life {
 
 impl Life {
     /// Starts a member on `disks` and lets it catch up from its log.
-    pub fn begin(disks: &Disks, number: u32) -> Result<Self, Stop> {
+    pub(crate) fn begin(disks: &Disks, number: u32) -> Result<Self, Stop> {
         let refused = |error: &dyn std::error::Error| Stop::Refused(format!("{error}: {:?}", error.source()));
         let store = Arc::new(Store::open(&disks.path, &disks.database).map_err(|error| refused(&error))?);
         let mut machine = Machine::open(store).map_err(|error| refused(&error))?;
@@ -99,7 +99,7 @@ impl Life {
     }
 
     /// Proposes `many` commands together and works until nothing is left to do.
-    pub fn propose(&mut self, many: usize) -> Result<(), Stop> {
+    pub(crate) fn propose(&mut self, many: usize) -> Result<(), Stop> {
         let mut proposals = (self.applied..self.applied + many)
             .map(|place| {
                 let value = format!("life {} place {place}", self.number);
@@ -111,16 +111,22 @@ impl Life {
     }
 
     /// The database goes into files, and the log may go up to there.
-    pub fn flush(&mut self) -> Result<(), Stop> {
+    pub(crate) fn flush(&mut self) -> Result<(), Stop> {
         let store = self.machine.store();
         store.flush().map_err(|error| Stop::Refused(error.to_string()))?;
-        let flushed = Position::load_flushed(store).expect("the row is whole").expect("something was flushed");
+        let flushed =
+            Position::load_flushed(store).expect("the row is whole").expect("something was flushed");
         self.wal.release(flushed.index.0).map_err(|_| Stop::PowerIsGone)
     }
 
     /// The state is what the acknowledged commands made, and perhaps some proposed after them, in order.
-    pub fn check(&self, acknowledged: &[String], note: &str) {
-        assert!(self.applied >= acknowledged.len(), "{note}: {} of {} are there", self.applied, acknowledged.len());
+    pub(crate) fn check(&self, acknowledged: &[String], note: &str) {
+        assert!(
+            self.applied >= acknowledged.len(),
+            "{note}: {} of {} are there",
+            self.applied,
+            acknowledged.len()
+        );
         let mvcc = self.machine.mvcc();
         let all = mvcc.range(&RangeQuery::of(KeyRange::all())).expect("readable").1;
         for pair in all.kvs {
@@ -131,16 +137,21 @@ impl Life {
             assert_eq!(place, newest_place(place, self.applied), "{note}: an older value shows at {place}");
             check_value(&value, place, acknowledged, note);
         }
-        for place in (1..self.applied).step_by(2).filter(|place| *place == newest_place(*place, self.applied)) {
+        for place in (1..self.applied).step_by(2).filter(|place| *place == newest_place(*place, self.applied))
+        {
             let get = v2::Get { path: path(place), recursive: false, sorted: false };
-            let event = self.machine.v2().get(&get, Timestamp(0)).unwrap_or_else(|refusal| panic!("{note}: {refusal:?}"));
+            let event = self
+                .machine
+                .v2()
+                .get(&get, Timestamp(0))
+                .unwrap_or_else(|refusal| panic!("{note}: {refusal:?}"));
             let value = String::from_utf8(event.node.value.expect("a file").to_vec()).expect("text");
             check_value(&value, place, acknowledged, note);
         }
     }
 
     /// What was acknowledged until now. What the database has in memory is lost.
-    pub fn end(self) -> Vec<String> {
+    pub(crate) fn end(self) -> Vec<String> {
         self.acknowledged
     }
 
@@ -156,7 +167,8 @@ impl Life {
                 self.replica.applied(self.machine.position().index);
                 self.applied = self.count();
                 // Everything proposed before and lost is overtaken by what is acknowledged now.
-                let tickets: Vec<String> = output.committed.into_iter().flat_map(|entry| entry.tickets).collect();
+                let tickets: Vec<String> =
+                    output.committed.into_iter().flat_map(|entry| entry.tickets).collect();
                 if !tickets.is_empty() {
                     self.acknowledged.truncate(self.applied - tickets.len());
                     while self.acknowledged.len() < self.applied - tickets.len() {
@@ -203,10 +215,11 @@ impl Life {
 fn open_log(disks: &Disks) -> Result<(Wal, HardState), Stop> {
     let identity = Identity { cluster: 1, member: MEMBER.0, salt: 3 };
     let config = wal::Config { background: false, segment_bytes: 4096, ..wal::Config::new(identity) };
-    let (mut wal, recovered) = Wal::open(Arc::new(disks.log.clone()), &config).map_err(|error| match error {
-        wal::OpenError::Disk(_) => Stop::PowerIsGone,
-        error => Stop::Refused(error.to_string()),
-    })?;
+    let (mut wal, recovered) =
+        Wal::open(Arc::new(disks.log.clone()), &config).map_err(|error| match error {
+            wal::OpenError::Disk(_) => Stop::PowerIsGone,
+            error => Stop::Refused(error.to_string()),
+        })?;
     if recovered.last_index >= BOOTSTRAP_INDEX {
         return Ok((wal, recovered.hard_state));
     }
@@ -239,7 +252,8 @@ fn command(place: usize, value: &str) -> Command {
             ignore_lease: false,
         })
     } else {
-        let write = Write::Set { path: path(place), value, dir: false, expiry: Expiry::Never, refresh: false };
+        let write =
+            Write::Set { path: path(place), value, dir: false, expiry: Expiry::Never, refresh: false };
         Command::V2 { write, now: Timestamp(0) }
     }
 }
