@@ -84,7 +84,8 @@ impl Running {
         let registry = Registry::new();
         let settings = server_config(config, registry.clone())?;
         let folder = folder::open(&config.data_dir)?;
-        let member = tokio::task::spawn_blocking(move || Member::start(&settings)).await??;
+        let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
+        let (member, folder) = tokio::task::spawn_blocking(start).await??;
         let mut chores: Vec<JoinHandle<()>> =
             peers.into_iter().map(|peer| tokio::spawn(peer::serve(peer))).collect();
         chores.push(tokio::spawn(upkeep(registry.clone())));
@@ -143,7 +144,6 @@ fn server_config(config: &Config, registry: Registry) -> Result<server::Config, 
     let text = |url: &members::MemberUrl| url.to_string();
     let peer_urls: Vec<String> = config.advertise_peer_urls.iter().map(text).collect();
     Ok(server::Config {
-        data_dir: config.data_dir.clone(),
         name: config.name.clone(),
         member: members::member_id(&peer_urls, &config.token),
         cluster: founders.cluster_id(&config.token)?,

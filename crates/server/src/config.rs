@@ -1,6 +1,5 @@
-//! What a member must be told. Paths and words have been parsed; nothing here is read from the environment.
+//! What a member must be told, its folder apart. Words have been parsed; nothing here is read from the environment.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +10,6 @@ use types::{ClusterId, Limits, MemberId, MemberRecord};
 /// See the module.
 #[derive(Clone)]
 pub struct Config {
-    /// Where this member keeps its data. The caller holds the lock on it.
-    pub data_dir: PathBuf,
     /// This member's name.
     pub name: String,
     /// This member's id, as its peer URLs and the token give it. Only a new data folder takes it: an old one

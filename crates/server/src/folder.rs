@@ -161,13 +161,24 @@ fn make_or_check(path: &Path) -> Result<(), FolderError> {
             }
             Ok(())
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => make(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => make_durably(path),
         Err(error) => Err(failed("read the data folder", path)(error)),
     }
 }
 
 fn make(path: &Path) -> Result<(), FolderError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make the folder", path))
+}
+
+/// Makes the folder and all that are missing above it. Each lasts only when the one that names it is synced.
+fn make_durably(path: &Path) -> Result<(), FolderError> {
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let missing: Vec<&Path> = missing.collect();
+    make(path)?;
+    missing.into_iter().filter_map(Path::parent).try_for_each(|parent| match parent.as_os_str() {
+        relative if relative.is_empty() => sync(Path::new(".")),
+        _ => sync(parent),
+    })
 }
 
 /// Without our mark there may be nothing in `member` except what a start leaves that was cut off before it

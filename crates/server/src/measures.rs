@@ -1,13 +1,10 @@
-//! The member's metrics, under etcd's names. Counters are counted where things happen; gauges are set when
-//! somebody looks.
+//! The member's metrics, under etcd's names. What happens is counted where it happens; what merely is, is looked
+//! up when somebody asks.
 
 use telemetry::{Buckets, Counter, Gauge, Histogram, Registry};
+use types::MemberId;
 
-use crate::config::Config;
 use crate::member::Member;
-
-/// etcd's bucket series for disk times: 1 ms to 8.192 s.
-const DISK: Buckets = Buckets::exponential(0.001, 2.0, 14);
 
 /// See the module.
 pub(crate) struct Measures {
@@ -21,55 +18,65 @@ pub(crate) struct Measures {
     pub(crate) wal_fsync: Histogram,
     pub(crate) wal_bytes: Gauge,
     pub(crate) backend_commit: Histogram,
-    gauges: Gauges,
+    leader_changes: Counter,
+    standing: Vec<Gauge>,
 }
 
-struct Gauges {
-    has_leader: Gauge,
-    is_leader: Gauge,
-    is_learner: Gauge,
-    leader_changes: Counter,
-    committed: Gauge,
-    applied: Gauge,
-    pending: Gauge,
-    quota: Gauge,
-    db_bytes: Gauge,
-    db_bytes_in_use: Gauge,
-    keys: Gauge,
-    current_revision: Gauge,
-    compact_revision: Gauge,
-}
+/// A gauge that is looked up: its name, its help, and where the number comes from.
+type Standing = (&'static str, &'static str, fn(&Member) -> f64);
+
+const STANDING: [Standing; 12] = [
+    ("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.", |member| {
+        flag(member.house.shared.leader() != MemberId(0))
+    }),
+    ("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.", |member| {
+        flag(member.house.shared.leads())
+    }),
+    ("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.", |_| {
+        flag(false)
+    }),
+    (
+        "etcd_server_proposals_committed_total",
+        "The total number of consensus proposals committed.",
+        |member| member.house.shared.commit().0 as f64,
+    ),
+    ("etcd_server_proposals_applied_total", "The total number of consensus proposals applied.", |member| {
+        member.house.shared.applied().0 as f64
+    }),
+    ("etcd_server_proposals_pending", "The current number of pending proposals to commit.", |member| {
+        member.admission.writes() as f64
+    }),
+    ("etcd_server_quota_backend_bytes", "Current backend storage quota size in bytes.", |member| {
+        member.quota_bytes as f64
+    }),
+    (
+        "etcd_mvcc_db_total_size_in_bytes",
+        "Total size of the underlying database physically allocated in bytes.",
+        |member| member.house.store.size_bytes() as f64,
+    ),
+    (
+        "etcd_mvcc_db_total_size_in_use_in_bytes",
+        "Total size of the underlying database logically in use in bytes.",
+        |member| member.house.store.live_bytes() as f64,
+    ),
+    ("etcd_debugging_mvcc_keys_total", "Total number of keys.", |member| {
+        member.house.mvcc.key_count() as f64
+    }),
+    ("etcd_debugging_mvcc_current_revision", "The current revision of store.", |member| {
+        member.house.mvcc.revision().0 as f64
+    }),
+    ("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.", |member| {
+        member.house.mvcc.compacted().0 as f64
+    }),
+];
 
 impl Measures {
-    pub(crate) fn new(config: &Config, member: types::MemberId) -> Self {
-        let registry = config.registry.clone();
+    /// Registers everything, and says at once what never changes.
+    pub(crate) fn new(registry: Registry, member: MemberId) -> Self {
+        say_who_we_are(&registry, member);
         let counter = |name, help| registry.counter(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
-        let version = api::level::SERVER;
-        let cluster_version = api::level::CLUSTER;
-        let minor = cluster_version.rsplit_once('.').map_or(cluster_version, |(minor, _)| minor);
-        registry
-            .gauge(
-                "etcd_server_version",
-                "Which version is running. 1 for 'server_version' label with current version.",
-                &[("server_version", version)],
-            )
-            .set(1.0);
-        registry
-            .gauge(
-                "etcd_cluster_version",
-                "Which version is running. 1 for 'cluster_version' label with current cluster version",
-                &[("cluster_version", minor)],
-            )
-            .set(1.0);
-        let id = member.to_string();
-        registry
-            .gauge(
-                "etcd_server_id",
-                "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
-                &[("server_id", &id)],
-            )
-            .set(1.0);
+        let seconds = |name, help| registry.histogram(name, help, &[], Buckets::WAIT);
         Self {
             ranges: counter("etcd_mvcc_range_total", "Total number of ranges seen by this member."),
             puts: counter("etcd_mvcc_put_total", "Total number of puts seen by this member."),
@@ -83,92 +90,59 @@ impl Measures {
                 "etcd_server_read_indexes_failed_total",
                 "The total number of failed read indexes seen.",
             ),
-            wal_fsync: registry.histogram(
+            wal_fsync: seconds(
                 "etcd_disk_wal_fsync_duration_seconds",
                 "The latency distributions of fsync called by WAL.",
-                &[],
-                DISK,
             ),
             wal_bytes: gauge("etcd_disk_wal_write_bytes_total", "Total number of bytes written in WAL."),
-            backend_commit: registry.histogram(
+            backend_commit: seconds(
                 "etcd_disk_backend_commit_duration_seconds",
                 "The latency distributions of commit called by backend.",
-                &[],
-                DISK,
             ),
-            gauges: Gauges {
-                has_leader: gauge(
-                    "etcd_server_has_leader",
-                    "Whether or not a leader exists. 1 is existence, 0 is not.",
-                ),
-                is_leader: gauge(
-                    "etcd_server_is_leader",
-                    "Whether or not this member is a leader. 1 if is, 0 otherwise.",
-                ),
-                is_learner: gauge(
-                    "etcd_server_is_learner",
-                    "Whether or not this member is a learner. 1 if is, 0 otherwise.",
-                ),
-                leader_changes: counter(
-                    "etcd_server_leader_changes_seen_total",
-                    "The number of leader changes seen.",
-                ),
-                committed: gauge(
-                    "etcd_server_proposals_committed_total",
-                    "The total number of consensus proposals committed.",
-                ),
-                applied: gauge(
-                    "etcd_server_proposals_applied_total",
-                    "The total number of consensus proposals applied.",
-                ),
-                pending: gauge(
-                    "etcd_server_proposals_pending",
-                    "The current number of pending proposals to commit.",
-                ),
-                quota: gauge(
-                    "etcd_server_quota_backend_bytes",
-                    "Current backend storage quota size in bytes.",
-                ),
-                db_bytes: gauge(
-                    "etcd_mvcc_db_total_size_in_bytes",
-                    "Total size of the underlying database physically allocated in bytes.",
-                ),
-                db_bytes_in_use: gauge(
-                    "etcd_mvcc_db_total_size_in_use_in_bytes",
-                    "Total size of the underlying database logically in use in bytes.",
-                ),
-                keys: gauge("etcd_debugging_mvcc_keys_total", "Total number of keys."),
-                current_revision: gauge(
-                    "etcd_debugging_mvcc_current_revision",
-                    "The current revision of store.",
-                ),
-                compact_revision: gauge(
-                    "etcd_debugging_mvcc_compact_revision",
-                    "The revision of the last compaction in store.",
-                ),
-            },
+            leader_changes: counter(
+                "etcd_server_leader_changes_seen_total",
+                "The number of leader changes seen.",
+            ),
+            standing: STANDING.iter().map(|(name, help, _)| gauge(name, help)).collect(),
             registry,
         }
     }
 
     /// All metrics of this member in Prometheus' text form.
     pub(crate) fn render(&self, member: &Member) -> String {
-        let gauges = &self.gauges;
-        let (house, shared) = (&member.house, &member.house.shared);
-        let flag = |on: bool| if on { 1.0 } else { 0.0 };
-        gauges.has_leader.set(flag(shared.leader().0 != 0));
-        gauges.is_leader.set(flag(shared.leads()));
-        gauges.is_learner.set(0.0);
-        gauges.leader_changes.absolute(shared.leader_changes());
-        gauges.committed.set(shared.commit().0 as f64);
-        gauges.applied.set(shared.applied().0 as f64);
-        gauges.pending.set(member.writes_under_way() as f64);
-        gauges.quota.set(member.quota_bytes as f64);
-        gauges.db_bytes.set(house.store.size_bytes() as f64);
-        gauges.db_bytes_in_use.set(house.store.live_bytes() as f64);
-        gauges.keys.set(house.mvcc.key_count() as f64);
-        gauges.current_revision.set(house.mvcc.revision().0 as f64);
-        gauges.compact_revision.set(house.mvcc.compacted().0 as f64);
+        self.leader_changes.absolute(member.house.shared.leader_changes());
+        for (gauge, (_, _, look_up)) in self.standing.iter().zip(STANDING) {
+            gauge.set(look_up(member));
+        }
         self.registry.render()
     }
+}
+
+fn flag(on: bool) -> f64 {
+    if on { 1.0 } else { 0.0 }
+}
+
+/// Gauges that are 1 and tell in their label what they have to tell.
+fn say_who_we_are(registry: &Registry, member: MemberId) {
+    let cluster = api::level::CLUSTER;
+    let cluster = cluster.rsplit_once('.').map_or(cluster, |(minor, _)| minor);
+    let say = |name, help, label, value: &str| registry.gauge(name, help, &[(label, value)]).set(1.0);
+    say(
+        "etcd_server_version",
+        "Which version is running. 1 for 'server_version' label with current version.",
+        "server_version",
+        api::level::SERVER,
+    );
+    say(
+        "etcd_cluster_version",
+        "Which version is running. 1 for 'cluster_version' label with current cluster version",
+        "cluster_version",
+        cluster,
+    );
+    say(
+        "etcd_server_id",
+        "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.",
+        "server_id",
+        &member.to_string(),
+    );
 }

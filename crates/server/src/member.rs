@@ -126,6 +126,9 @@ impl Member {
         if data.len() > self.limits.request_bytes_max {
             return Err(Fault::RequestTooLarge);
         }
+        if self.house.shared.has_failed() {
+            return Err(Fault::Stopped);
+        }
         let permit = self.admission.admit(data.len())?;
         let (reply, outcome) = oneshot::channel();
         let nudge =
@@ -405,12 +408,5 @@ impl api::Member for Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// The numbers that metrics need and nobody else does.
-impl Member {
-    pub(crate) fn writes_under_way(&self) -> usize {
-        self.admission.writes()
     }
 }

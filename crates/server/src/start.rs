@@ -1,6 +1,5 @@
 //! How a member comes to life: from a folder, new or old, to threads that run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use wal::{Identity, Observer, Recovered, Wal};
 use crate::admission::Admission;
 use crate::applier::{self, Deliveries, Stairs};
 use crate::config::Config;
+use crate::folder::Folder;
 use crate::housekeeper;
 use crate::measures::Measures;
 use crate::member::{House, Member};
@@ -31,15 +31,6 @@ const WAITING_MAX: usize = 131_072;
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A folder could not be made.
-    #[error("cannot create {path}; check who owns the data folder")]
-    Folder {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// The database could not be opened or written.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -47,14 +38,8 @@ pub enum StartError {
     #[error(transparent)]
     State(#[from] apply::OpenError),
     /// The log could not be opened.
-    #[error("cannot open the log in {path}")]
-    Log {
-        /// The log's folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: wal::OpenError,
-    },
+    #[error("cannot open the log, member/wal in the data folder")]
+    Log(#[from] wal::OpenError),
     /// The log could not be begun.
     #[error("cannot begin the log")]
     Begin(#[from] wal::AppendError),
@@ -75,15 +60,24 @@ pub enum StartError {
 }
 
 impl Member {
-    /// Opens the data folder, which the caller has locked, and starts to take part. Returns as soon as the
-    /// threads run; [`Member::ready`] tells when it serves.
-    pub fn start(config: &Config) -> Result<Arc<Self>, StartError> {
-        let folders = Folders::create(config)?;
+    /// Starts to take part, with the data in `folder`, which the caller keeps for as long as the member lives.
+    /// Returns as soon as the threads run; [`Member::ready`] tells when it serves.
+    pub fn start(config: &Config, folder: &Folder) -> Result<Arc<Self>, StartError> {
         let options =
             store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
-        let store = Arc::new(Store::open(&folders.db, &options)?);
-        let mut machine = Machine::open(Arc::clone(&store))?;
-        let (wal, recovered, measures) = open_log(config, &folders, &mut machine)?;
+        let store = Store::open(&folder.db(), &options)?;
+        Self::start_on(config, store, Arc::new(wal::Folder::new(folder.wal())))
+    }
+
+    /// The same on a database and a log's disk that are open already.
+    pub(crate) fn start_on(
+        config: &Config,
+        store: Store,
+        disk: Arc<dyn wal::Disk>,
+    ) -> Result<Arc<Self>, StartError> {
+        let mut machine = Machine::open(Arc::new(store))?;
+        let measures = Measures::new(config.registry.clone(), config.member);
+        let (wal, recovered) = open_log(config, disk, &mut machine, &measures)?;
         let (cluster, id) = (ClusterId(recovered.identity.cluster), MemberId(recovered.identity.member));
         let voters: Vec<MemberId> = machine
             .members()
@@ -185,44 +179,25 @@ impl Member {
     }
 }
 
-struct Folders {
-    wal: PathBuf,
-    db: PathBuf,
-}
-
-impl Folders {
-    fn create(config: &Config) -> Result<Self, StartError> {
-        let member = config.data_dir.join("member");
-        let folders = Self { wal: member.join("wal"), db: member.join("db") };
-        for path in [&folders.wal, &folders.db, &member.join("snap")] {
-            std::fs::create_dir_all(path)
-                .map_err(|source| StartError::Folder { path: path.clone(), source })?;
-        }
-        Ok(folders)
-    }
-}
-
 /// Opens the log; begins it, and the database with it, where there is none. The log comes last: a crash before
 /// it is there leaves a folder that begins again.
 fn open_log(
     config: &Config,
-    folders: &Folders,
+    disk: Arc<dyn wal::Disk>,
     machine: &mut Machine,
-) -> Result<(Wal, Recovered, Measures), StartError> {
+    measures: &Measures,
+) -> Result<(Wal, Recovered), StartError> {
     let identity = Identity { cluster: config.cluster.0, member: config.member.0, salt: rand::random() };
-    let measures = Measures::new(config, config.member);
     if machine.position() == Position::default() {
         let beginning = Position { index: Index(BOOTSTRAP_INDEX), term: Term(BOOTSTRAP_TERM) };
         machine.bootstrap(beginning, &config.founders)?;
     }
-    let disk = Arc::new(wal::Folder::new(&folders.wal));
     let log_config = wal::Config {
         segment_bytes: config.segment_bytes,
         observer: Arc::new(Stopwatch::new(&measures.wal_fsync, &measures.wal_bytes)),
         ..wal::Config::new(identity)
     };
-    let (mut wal, mut recovered) = Wal::open(disk, &log_config)
-        .map_err(|source| StartError::Log { path: folders.wal.clone(), source })?;
+    let (mut wal, mut recovered) = Wal::open(disk, &log_config)?;
     if let Some(cut) = &recovered.cut {
         tracing::info!(
             file = cut.file,
@@ -236,7 +211,7 @@ fn open_log(
         recovered.hard_state = hard_state;
         recovered.last_index = BOOTSTRAP_INDEX;
     }
-    Ok((wal, recovered, measures))
+    Ok((wal, recovered))
 }
 
 /// Times what the log does, on the log's own thread.
