@@ -6,15 +6,20 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use store::{Batch, Cursor, Direction, Family, Moment, Span, Store};
+use store::{Cursor, Direction, Family, Moment, Span, Store};
 use types::{KeyRange, RangeEnd, RangeQuery, RangeReply, Revision};
 
-use crate::row::{self, Kind, Meta, Position, Record};
+use crate::row::{self, Event, Kind, Meta, Position, Record};
 use crate::select::{self, Arena, Entry, Visit};
 use crate::{Damage, ReadError};
 
 /// Rows that a cursor steps over before it jumps. A step costs a tenth of a jump.
 const STEPS_MAX: usize = 4;
+/// Rows that a sweep took away and that RocksDB has not dropped yet: a cursor steps over so many in one go before
+/// it jumps. All dead rows of a key are older than its living ones, so none of these is jumped over.
+const DEAD_MAX: u64 = 16;
+/// The least and the most rows that are looked up one by one before a cursor is tried again.
+const LOOKUPS: (usize, usize) = (8, 256);
 
 /// Answers a query for one key whose current version is known. `None`: the row is not there (any more).
 pub(crate) fn single(
@@ -42,34 +47,71 @@ pub(crate) fn single(
 }
 
 /// Fetches the values of entries, which are in the order of keys and whose rows must be there.
+///
+/// Where keys have short histories a cursor gets from one row to the next in a step. Where it does not, because old
+/// or dead versions lie between them, looking up each row costs less than seeking.
 pub(crate) fn fetch(moment: &Moment<'_>, entries: &mut [&mut Entry]) -> Result<(), ReadError> {
-    let mut wanted = Vec::new();
-    if let [entry] = entries {
-        row::row_key(&entry.key, entry.meta.modified, &mut wanted);
-        let record =
-            moment.get(Family::Keys, &wanted)?.ok_or_else(|| Damage::missing(Family::Keys, &wanted))?;
-        entry.value = Some(Bytes::copy_from_slice(Record::decode(&wanted, &record)?.value));
-        return Ok(());
-    }
-    let [first, .., last] = &*entries else { return Ok(()) };
-    let mut span = Span { lower: Some(Vec::new()), upper: Some(Vec::new()) };
-    if let (Some(lower), Some(upper)) = (&mut span.lower, &mut span.upper) {
-        row::row_key(&first.key, first.meta.modified, lower);
-        row::row_key(&last.key, Position::default(), upper);
-    }
-    let mut cursor = moment.scan(Family::Keys, &span, Direction::Forward);
+    let mut rest = entries;
+    let mut lookups = LOOKUPS.0;
     let mut arena = Arena::new();
-    for entry in entries {
+    let mut cursor = None;
+    if let [first, _, .., last] = &*rest {
+        let mut span = Span { lower: Some(Vec::new()), upper: Some(Vec::new()) };
+        if let (Some(lower), Some(upper)) = (&mut span.lower, &mut span.upper) {
+            row::row_key(&first.key, first.meta.modified, lower);
+            row::row_key(&last.key, Position::default(), upper);
+        }
+        cursor = Some(moment.scan_within(Family::Keys, &span, Direction::Forward, DEAD_MAX));
+    }
+    while !rest.is_empty() {
+        if let Some(cursor) = &mut cursor {
+            let stepped = step_through(cursor, rest, &mut arena)?;
+            rest = rest.get_mut(stepped..).unwrap_or_default();
+            lookups = if stepped > LOOKUPS.0 { LOOKUPS.0 } else { LOOKUPS.1.min(lookups * 2) };
+        }
+        let (now, later) = rest.split_at_mut(lookups.min(rest.len()));
+        look_up(moment, now, &mut arena)?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// Fetches the first entries with a cursor, as long as it gets there by steps; answers how many these were.
+fn step_through(
+    cursor: &mut Cursor<'_>,
+    entries: &mut [&mut Entry],
+    arena: &mut Arena,
+) -> Result<usize, ReadError> {
+    let mut wanted = Vec::new();
+    for (at, entry) in entries.iter_mut().enumerate() {
         row::row_key(&entry.key, entry.meta.modified, &mut wanted);
-        approach(&mut cursor, &wanted);
-        let record = match cursor.row() {
-            Some((found, record)) if found == wanted => record,
-            _ => {
+        if at == 0 && cursor.key() != Some(&wanted) {
+            cursor.seek(&wanted);
+        }
+        if !step_to(cursor, &wanted) {
+            if !cursor.gave_up() {
                 cursor.finish()?;
-                return Err(Damage::missing(Family::Keys, &wanted).into());
             }
-        };
-        entry.value = Some(arena.store(Record::decode(&wanted, record)?.value));
+            return Ok(at);
+        }
+        let Some((row_key, record)) = cursor.row() else { return Ok(at) };
+        entry.value = Some(arena.store(Record::decode(row_key, record)?.value));
+    }
+    Ok(entries.len())
+}
+
+/// Fetches entries without a cursor.
+fn look_up(moment: &Moment<'_>, entries: &mut [&mut Entry], arena: &mut Arena) -> Result<(), ReadError> {
+    let wanted = entries.iter().map(|entry| {
+        let mut wanted = Vec::with_capacity(entry.key.len() + 16);
+        row::row_key(&entry.key, entry.meta.modified, &mut wanted);
+        wanted
+    });
+    let wanted: Vec<Vec<u8>> = wanted.collect();
+    let records = moment.get_many(Family::Keys, &wanted)?;
+    for ((entry, wanted), record) in entries.iter_mut().zip(&wanted).zip(records) {
+        let record = record.ok_or_else(|| Damage::missing(Family::Keys, wanted))?;
+        entry.value = Some(arena.store(Record::decode(wanted, &record)?.value));
     }
     Ok(())
 }
@@ -104,9 +146,9 @@ pub(crate) fn growth(
     let mut cursor = moment.scan(Family::Revisions, &span, Direction::Forward);
     let (mut growth, mut changes) = (0, 0);
     while let Some((row_key, record)) = cursor.row() {
-        let (_, kind, key) = row::decode_change(row_key, record)?;
-        if kind != Kind::Updated && range.contains(key) {
-            growth += if kind == Kind::Created { 1 } else { -1 };
+        let (_, event) = Event::decode(row_key, record)?;
+        if event.kind != Kind::Updated && range.contains(event.key) {
+            growth += if event.kind == Kind::Created { 1 } else { -1 };
         }
         changes += 1;
         if changes > changes_max {
@@ -116,12 +158,6 @@ pub(crate) fn growth(
     }
     cursor.finish()?;
     Ok(Some(growth))
-}
-
-/// Takes a version out of the history: its row, and the row of the change that made it.
-pub(crate) fn remove(batch: &mut Batch<'_>, row_key: &[u8], position: Position) {
-    batch.delete(Family::Keys, row_key);
-    batch.delete(Family::Revisions, &position.to_row_key());
 }
 
 /// Moves a forward cursor on until it has left the rows of one user key.
@@ -135,6 +171,17 @@ pub(crate) fn leave(cursor: &mut Cursor<'_>, prefix: &[u8]) {
     let mut past = Vec::with_capacity(prefix.len());
     row::past(prefix, &mut past);
     cursor.seek(&past);
+}
+
+/// Whether a few steps bring a forward cursor to exactly the row `wanted`.
+fn step_to(cursor: &mut Cursor<'_>, wanted: &[u8]) -> bool {
+    for _ in 0..STEPS_MAX {
+        match cursor.key() {
+            Some(row_key) if row_key < wanted => cursor.step(),
+            found => return found == Some(wanted),
+        }
+    }
+    cursor.key() == Some(wanted)
 }
 
 /// Moves a forward cursor on to the row `wanted`, or to the first after it.

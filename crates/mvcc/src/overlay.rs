@@ -14,6 +14,8 @@ pub(crate) struct Change {
     pub(crate) kind: Kind,
     pub(crate) meta: Meta,
     pub(crate) value: Bytes,
+    /// Where the version is that this change has made superfluous; nowhere, for a key that is created.
+    pub(crate) replaced: Position,
     /// The change of the same key before this one, in this overlay.
     previous: Option<usize>,
 }
@@ -39,14 +41,14 @@ impl Overlay {
     }
 
     /// Adds a change, which is newer than all others.
-    pub(crate) fn push(&mut self, key: Bytes, kind: Kind, meta: Meta, value: Bytes) {
+    pub(crate) fn push(&mut self, key: Bytes, kind: Kind, meta: Meta, value: Bytes, replaced: Position) {
         let change = self.changes.len();
         // A key that was not touched before is published if it exists.
         let newest =
             self.keys.entry(key.clone()).or_insert(Newest { change, published: kind != Kind::Created });
         let previous = (newest.change != change).then_some(newest.change);
         newest.change = change;
-        self.changes.push(Change { key, kind, meta, value, previous });
+        self.changes.push(Change { key, kind, meta, value, replaced, previous });
     }
 
     /// Takes the newest changes back until `length` are left.

@@ -152,26 +152,45 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A record of the family of revisions: what happened to which key. Replaces what is in `into`.
-pub(crate) fn encode_change(row_key: &[u8], kind: Kind, key: &[u8], into: &mut Vec<u8>) {
-    into.clear();
-    into.extend_from_slice(&[0; CHECKSUM_BYTES]);
-    into.push(kind.to_byte());
-    into.extend_from_slice(key);
-    seal(row_key, into);
+/// A record of the family of revisions: what happened to which key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Event<'a> {
+    pub(crate) kind: Kind,
+    /// Where the version before it is, which it made superfluous. A key that is created has none.
+    pub(crate) replaced: Position,
+    pub(crate) key: &'a [u8],
 }
 
-/// The other way round.
-pub(crate) fn decode_change<'a>(
-    row_key: &[u8],
-    record: &'a [u8],
-) -> Result<(Position, Kind, &'a [u8]), Damage> {
-    let body = unseal(Family::Revisions, row_key, record)?;
-    let read = || {
-        let (kind, key) = body.split_first()?;
-        Some((Position::from_row_key(row_key)?, Kind::from_byte(*kind)?, key))
-    };
-    read().ok_or_else(|| Damage::malformed(Family::Revisions, row_key))
+impl<'a> Event<'a> {
+    /// Replaces what is in `into`.
+    pub(crate) fn encode(&self, row_key: &[u8], into: &mut Vec<u8>) {
+        into.clear();
+        into.extend_from_slice(&[0; CHECKSUM_BYTES]);
+        into.push(self.kind.to_byte());
+        if self.kind != Kind::Created {
+            into.extend_from_slice(&self.replaced.to_row_key());
+        }
+        into.extend_from_slice(self.key);
+        seal(row_key, into);
+    }
+
+    /// The change, and when it happened.
+    pub(crate) fn decode(row_key: &[u8], record: &'a [u8]) -> Result<(Position, Self), Damage> {
+        let body = unseal(Family::Revisions, row_key, record)?;
+        let read = || {
+            let (kind, body) = body.split_first()?;
+            let kind = Kind::from_byte(*kind)?;
+            let (replaced, key) = match kind {
+                Kind::Created => (Position::default(), body),
+                Kind::Updated | Kind::Deleted => {
+                    let (replaced, key) = body.split_at_checked(POSITION_BYTES)?;
+                    (Position::from_row_key(replaced)?, key)
+                }
+            };
+            Some((Position::from_row_key(row_key)?, Self { kind, replaced, key }))
+        };
+        read().ok_or_else(|| Damage::malformed(Family::Revisions, row_key))
+    }
 }
 
 /// A record of the family of positions: numbers.
@@ -328,6 +347,21 @@ mod tests {
             unescape(prefix_of(&row).expect("well-formed"), &mut back).expect("well-formed");
             assert_eq!(back, key);
             assert_eq!(position_of(&row).expect("well-formed"), Position::new(7, 3));
+        }
+    }
+
+    #[test]
+    fn events_give_back_what_went_in() {
+        let position = Position::new(9, 1);
+        for (kind, replaced) in [
+            (Kind::Created, Position::default()),
+            (Kind::Updated, Position::new(8, 0)),
+            (Kind::Deleted, Position::new(7, 3)),
+        ] {
+            let event = Event { kind, replaced, key: b"k" };
+            let mut bytes = Vec::new();
+            event.encode(&position.to_row_key(), &mut bytes);
+            assert_eq!(Event::decode(&position.to_row_key(), &bytes).expect("sealed"), (position, event));
         }
     }
 

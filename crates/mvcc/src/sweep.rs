@@ -1,7 +1,7 @@
 //! Physical compaction: taking the rows away that a compaction has made unreadable, a few at a time.
 //!
 //! It walks over the changes in the order in which they happened, up to the compacted revision. A change makes the
-//! version before it superfluous, so that one goes; a deletion before the compacted revision goes too, one at the
+//! version before it superfluous and knows where that is, so that one goes, unseen; a deletion before the compacted revision goes too, one at the
 //! compacted revision stays for a watch that starts there, until a later compaction. Of every key what was current
 //! at the compacted revision stays. The row of a change goes with the row of the version.
 //!
@@ -9,11 +9,11 @@
 //! either both or none of these. It never touches a row after the compacted revision, so that neither readers nor
 //! the writer meet it.
 
-use store::{Batch, Cursor, Direction, Family, Span};
+use store::{Batch, Direction, Family, Span};
 use types::Revision;
 
-use crate::row::{self, Kind, Position};
-use crate::{Damage, Mvcc, SweepError, history};
+use crate::row::{self, Event, Kind, Position};
+use crate::{Damage, Mvcc, SweepError};
 
 /// How far a sweep came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,20 +51,20 @@ impl Mvcc {
             return Ok(Swept { done: true, ..Swept::default() });
         }
         let mut swept = Swept::default();
-        let mut batch = self.store.batch();
+        let mut removal = Removal { batch: self.store.batch(), row_key: Vec::new(), versions: 0 };
         let span =
             Span { lower: Some(progress.next.to_row_key().to_vec()), upper: Some(end.to_row_key().to_vec()) };
         let mut changes = self.store.scan(Family::Revisions, &span, Direction::Forward);
-        let mut versions = None;
         while swept.changes < keys_max
             && let Some((row_key, record)) = changes.row()
         {
-            let (position, kind, key) = row::decode_change(row_key, record)?;
-            if kind != Kind::Created {
-                let versions = versions.get_or_insert_with(|| {
-                    self.store.scan(Family::Keys, &Span::default(), Direction::Forward)
-                });
-                swept.removed += take_away(&mut batch, versions, key, position, kind, target)?;
+            let (position, event) = Event::decode(row_key, record)?;
+            // What lies before where the sweep for the old target was is looked at once more for its deletions only.
+            if event.kind != Kind::Created && position >= before.next {
+                removal.take(event.key, event.replaced);
+            }
+            if event.kind == Kind::Deleted && position.revision() < target {
+                removal.take(event.key, position);
             }
             swept.changes += 1;
             progress.next = Position::new(position.main, position.sub.saturating_add(1));
@@ -77,9 +77,10 @@ impl Mvcc {
         }
         let Progress { target, next } = progress;
         let record = row::encode_numbers(row::META_SWEPT, &[target.0, next.main, u64::from(next.sub)]);
-        batch.put(Family::Meta, row::META_SWEPT, &record);
-        drop((changes, versions));
-        self.store.write(batch)?;
+        removal.batch.put(Family::Meta, row::META_SWEPT, &record);
+        drop(changes);
+        swept.removed = removal.versions;
+        self.store.write(removal.batch)?;
         Ok(swept)
     }
 
@@ -94,34 +95,19 @@ impl Mvcc {
     }
 }
 
-/// Takes away what an update or a deletion has made superfluous; answers how many versions that were.
-fn take_away(
-    batch: &mut Batch<'_>,
-    versions: &mut Cursor<'_>,
-    key: &[u8],
-    position: Position,
-    kind: Kind,
-    target: Revision,
-) -> Result<usize, SweepError> {
-    let mut own = Vec::with_capacity(key.len() + 16);
-    row::row_key(key, position, &mut own);
-    versions.seek(&own);
-    if versions.key() != Some(own.as_slice()) {
-        versions.finish()?;
-        return Err(Damage::missing(Family::Keys, &own).into());
+/// A batch that takes versions away.
+struct Removal<'a> {
+    batch: Batch<'a>,
+    row_key: Vec<u8>,
+    versions: usize,
+}
+
+impl Removal<'_> {
+    /// Takes a version out of the history: its row, and the row of the change that made it.
+    fn take(&mut self, key: &[u8], position: Position) {
+        row::row_key(key, position, &mut self.row_key);
+        self.batch.delete(Family::Keys, &self.row_key);
+        self.batch.delete(Family::Revisions, &position.to_row_key());
+        self.versions += 1;
     }
-    versions.step();
-    let mut removed = 0;
-    if let Some(row_key) = versions.key()
-        && row_key.starts_with(row::prefix_of(&own)?)
-    {
-        history::remove(batch, row_key, row::position_of(row_key)?);
-        removed += 1;
-    }
-    versions.finish()?;
-    if kind == Kind::Deleted && position.revision() < target {
-        history::remove(batch, &own, position);
-        removed += 1;
-    }
-    Ok(removed)
 }

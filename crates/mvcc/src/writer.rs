@@ -14,7 +14,7 @@ use types::{
 };
 
 use crate::overlay::Overlay;
-use crate::row::{self, Kind, Meta, Position, Record};
+use crate::row::{self, Event, Kind, Meta, Position, Record};
 use crate::select::{self, Entry, Source, Visit};
 use crate::view::admit;
 use crate::{Damage, Mvcc, ReadError, Refusal, WriteError, txn};
@@ -153,7 +153,8 @@ impl<'a> Writer<'a> {
                 .encode(&row_key, &mut record);
             batch.put(Family::Keys, &row_key, &record);
             let row_key = modified.to_row_key();
-            row::encode_change(&row_key, change.kind, &change.key, &mut record);
+            Event { kind: change.kind, replaced: change.replaced, key: &change.key }
+                .encode(&row_key, &mut record);
             batch.put(Family::Revisions, &row_key, &record);
         }
         self.staged = self.overlay.changes().len();
@@ -233,7 +234,8 @@ impl<'a> Writer<'a> {
             None => (Kind::Created, modified.main, 1),
         };
         let lease = current.filter(|_| put.ignore_lease).map_or(put.lease.0, |meta| meta.lease);
-        self.overlay.push(key.clone(), kind, Meta { modified, create, version, lease }, value);
+        let replaced = current.map(|meta| meta.modified).unwrap_or_default();
+        self.overlay.push(key.clone(), kind, Meta { modified, create, version, lease }, value, replaced);
         Ok(PutReply { prev_kv: previous.filter(|_| put.prev_kv).map(Entry::into_kv) })
     }
 
@@ -245,7 +247,7 @@ impl<'a> Writer<'a> {
         let doomed = select::entries(&self.now(), &delete.range, delete.prev_kv)?;
         for entry in &doomed {
             let meta = Meta { modified: request.next(), ..Meta::default() };
-            self.overlay.push(entry.key.clone(), Kind::Deleted, meta, Bytes::new());
+            self.overlay.push(entry.key.clone(), Kind::Deleted, meta, Bytes::new(), entry.meta.modified);
         }
         let deleted = doomed.len() as u64;
         let prev_kvs =

@@ -1,6 +1,6 @@
 //! Walking over rows in key order.
 
-use rocksdb::{ColumnFamily, DB, DBRawIterator, ReadOptions};
+use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, ReadOptions};
 
 use crate::StoreError;
 
@@ -24,7 +24,7 @@ pub enum Direction {
 
 /// A position in a span. It stands on a row until it has walked past the last one.
 ///
-/// A cursor that ran into an error looks as if it were at the end: ask [`Cursor::finish`].
+/// A cursor that ran into an error, or gave up, looks as if it were at the end: ask [`Cursor::finish`].
 pub struct Cursor<'a> {
     inner: DBRawIterator<'a>,
     direction: Direction,
@@ -80,7 +80,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Whether it came to where it is without an error.
+    /// Whether it stands nowhere because there were too many dead rows ([`crate::Moment::scan_within`]).
+    pub fn gave_up(&self) -> bool {
+        self.inner.status().is_err_and(|error| error.kind() == ErrorKind::Incomplete)
+    }
+
+    /// Whether it came to where it is without an error. To have given up is one.
     pub fn finish(&self) -> Result<(), StoreError> {
         self.inner.status().map_err(StoreError::Read)
     }
