@@ -1,11 +1,8 @@
-//! Runs a replica in a member: one thread for the replica, one for the log files.
-//!
-//! The replica's thread drains all that waits, steps once and hands on one piece of work. It touches neither
-//! disk nor network, so that time goes on for raft while a disk stalls.
+//! Runs a replica in a member: the floor where it is stepped, a thread for the log files, and one for the time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::AtomicU64;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +10,8 @@ use parking_lot::Mutex;
 use types::Index;
 use wal::{AppendError, Wal};
 
-use crate::mailbox::{Mailbox, NotTaken, Nudge, Urgency};
+use crate::floor::{Floor, Input, Nudge, Turns};
+use crate::mailbox::Mailbox;
 use crate::replica::{Committed, Proposal, Readable, Replica, Standing};
 use crate::writer::{self, Job};
 
@@ -22,11 +20,11 @@ use crate::writer::{self, Job};
 pub struct DriverConfig {
     /// One unit of raft's time.
     pub tick: Duration,
-    /// Proposals and reads that may wait for the replica's thread.
+    /// Proposals and reads that may wait to be seen by the replica.
     pub waiting_max: usize,
 }
 
-/// Where the work goes. Called on the replica's thread: nothing here may wait.
+/// Where the work goes. Called by whoever steps the replica: nothing here may wait.
 pub trait Sink<W, R>: Send + 'static {
     /// Entries to apply, in order, each once.
     fn committed(&mut self, entries: Vec<Committed<W>>);
@@ -49,19 +47,12 @@ pub enum Refused {
     Stopped,
 }
 
-pub(crate) enum Input<W, R> {
-    Propose(Proposal<W>),
-    Read(R),
-    Persisted(u64),
-    Failed(AppendError),
-}
-
-pub(crate) type Inbox<W, R> = Mailbox<Input<W, R>>;
-
 /// A running replica. Dropping it stops it.
 pub struct Driver<W, R> {
-    inbox: Arc<Inbox<W, R>>,
+    floor: Arc<Floor<W, R>>,
     jobs: Arc<Mailbox<Job>>,
+    // Whatever is put in wakes the time's thread for a turn; closed to end it.
+    time: Arc<Mailbox<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -74,141 +65,75 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
         sink: impl Sink<W, R>,
         applied: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
-        let inbox = Arc::new(Inbox::new(config.waiting_max));
         // Bounded by the replica: it hands out entries only as fast as proposals are admitted.
-        let jobs = Arc::new(Mailbox::new(usize::MAX));
-        let log = std::thread::Builder::new().name("wal".into()).spawn({
-            let (jobs, inbox) = (Arc::clone(&jobs), Arc::clone(&inbox));
-            move || writer::run(wal, &jobs, &inbox)
+        let (jobs, time) = (Arc::new(Mailbox::new()), Arc::new(Mailbox::new()));
+        let (work, relief) = (Arc::clone(&jobs), Arc::clone(&time));
+        let floor = Arc::new(Floor::new(replica, Box::new(sink), work, applied, relief, config.waiting_max));
+        let driver = Self { floor, jobs, time, threads: Mutex::new(Vec::new()) };
+        let (floor, jobs, time) = (&driver.floor, &driver.jobs, &driver.time);
+        let log = thread::Builder::new().name("wal".into()).spawn({
+            let (jobs, floor) = (Arc::clone(jobs), Arc::clone(floor));
+            move || writer::run(wal, &jobs, &*floor)
         })?;
-        let raft = std::thread::Builder::new().name("consensus".into()).spawn({
-            let (jobs, inbox) = (Arc::clone(&jobs), Arc::clone(&inbox));
-            let mut turn = Turn { replica, sink, jobs, applied, standing: Standing::default() };
-            move || {
-                turn.run(&inbox, config.tick);
-                turn.jobs.close();
-                // After a failure others may still be offering, and what they left has to go with its tickets:
-                // nobody will look any more.
-                inbox.close();
-                inbox.take(&mut Vec::new(), None, false);
-            }
+        driver.threads.lock().push(log);
+        let clock = thread::Builder::new().name("ticks".into()).spawn({
+            let (time, floor) = (Arc::clone(time), Arc::clone(floor));
+            move || run_time(&time, &floor, config.tick)
         })?;
-        Ok(Self { inbox, jobs, threads: Mutex::new(vec![raft, log]) })
+        driver.threads.lock().push(clock);
+        Ok(driver)
     }
 
     /// Puts an encoded run of commands into the log. The ticket comes back through the sink. Others that are
     /// about to propose may do so before the nudge is dropped: they travel together.
     pub fn propose(&self, data: Bytes, ticket: W) -> Result<Option<Nudge>, Refused> {
-        self.offer(Input::Propose(Proposal { data, ticket }), Urgency::WithNext)
+        self.floor.offer(Input::Propose(Proposal { data, ticket }))
     }
 
     /// Asks for a linearizable read. The ticket comes back through the sink; the nudge is as for a proposal.
     pub fn read(&self, ticket: R) -> Result<Option<Nudge>, Refused> {
-        self.offer(Input::Read(ticket), Urgency::Soon)
+        self.floor.offer(Input::Read(ticket))
     }
 
     /// Says that entries up to `index` are no longer needed here: their effects are on disk.
     pub fn release(&self, index: Index) {
         // A log that has stopped needs no room.
-        let _ = self.jobs.deliver(Job::Release(index.0));
+        let _ = self.jobs.put(Job::Release(index.0));
     }
+}
 
+impl<W, R> Driver<W, R> {
     /// Stops both threads and waits for them. What was handed to the log is written first.
     pub fn stop(&self) {
-        self.inbox.close();
+        self.time.close();
+        self.jobs.close();
         for thread in self.threads.lock().drain(..) {
             // A panic was reported by its thread; there is nothing left to do about it.
             let _ = thread.join();
         }
     }
-
-    fn offer(&self, input: Input<W, R>, urgency: Urgency) -> Result<Option<Nudge>, Refused> {
-        self.inbox.offer(input, urgency).map_err(|(_, why)| match why {
-            NotTaken::Full => Refused::Busy,
-            NotTaken::Closed => Refused::Stopped,
-        })
-    }
 }
 
 impl<W, R> Drop for Driver<W, R> {
     fn drop(&mut self) {
-        self.inbox.close();
-        for thread in self.threads.lock().drain(..) {
-            let _ = thread.join();
-        }
+        self.stop();
     }
 }
 
-struct Turn<W, R, S> {
-    replica: Replica<W, R>,
-    sink: S,
-    jobs: Arc<Mailbox<Job>>,
-    applied: Arc<AtomicU64>,
-    standing: Standing,
-}
-
-impl<W, R, S: Sink<W, R>> Turn<W, R, S> {
-    fn run(&mut self, inbox: &Inbox<W, R>, tick: Duration) {
-        let mut inputs = Vec::new();
-        let (mut proposals, mut reads) = (Vec::new(), Vec::new());
-        let mut next_tick = Instant::now() + tick;
-        self.hand_on();
-        // While the log writes for a cluster of one, a proposal could only wait behind that write: it comes with
-        // the news of its end, in one entry with all others that did.
-        while inbox.take(&mut inputs, Some(next_tick), self.replica.waits_for_disk_alone()) {
-            let now = Instant::now();
-            if now >= next_tick {
-                self.replica.tick();
-                // After a stall time goes on from now: ticks that nobody could act on would only start elections.
-                next_tick = (next_tick + tick).max(now);
-            }
-            for input in inputs.drain(..) {
-                match input {
-                    Input::Propose(proposal) => proposals.push(proposal),
-                    Input::Read(ticket) => reads.push(ticket),
-                    Input::Persisted(number) => self.replica.persisted(number),
-                    Input::Failed(error) => return self.sink.failed(error),
-                }
-            }
-            self.replica.applied(Index(self.applied.load(Ordering::Acquire)));
-            if !proposals.is_empty() {
-                self.replica.propose(&mut proposals);
-            }
-            if !reads.is_empty() {
-                self.replica.read(&mut reads);
-            }
-            self.hand_on();
+/// Tells the floor the time, and takes turns for threads that have others to do, until the box is closed.
+fn run_time<W: Send + 'static, R: Send + 'static>(time: &Mailbox<()>, floor: &Floor<W, R>, tick: Duration) {
+    let mut calls = Vec::new();
+    // The first is at once: it hands out what the replica has to do since its start.
+    let mut next = Instant::now();
+    while time.take(&mut calls, Some(next)) {
+        calls.clear();
+        let now = Instant::now();
+        if now < next {
+            floor.take_turns();
+            continue;
         }
+        next = (next + tick).max(now);
+        floor.tick();
     }
-
-    fn hand_on(&mut self) {
-        while let Some(output) = self.replica.output() {
-            // First who leads, then what that allowed: an answer must not carry an older term than its entry.
-            self.tell_standing();
-            if let Some(append) = output.append
-                && self.jobs.deliver(Job::Append(append)).is_err()
-            {
-                // The log's thread has failed and said so; the message is in the inbox.
-                return;
-            }
-            if !output.overtaken.is_empty() {
-                self.sink.overtaken(output.overtaken);
-            }
-            if !output.committed.is_empty() {
-                self.sink.committed(output.committed);
-            }
-            if !output.readable.is_empty() {
-                self.sink.readable(output.readable);
-            }
-        }
-        self.tell_standing();
-    }
-
-    fn tell_standing(&mut self) {
-        let standing = self.replica.standing();
-        if standing != self.standing {
-            self.standing = standing;
-            self.sink.standing(standing);
-        }
-    }
+    floor.close();
 }

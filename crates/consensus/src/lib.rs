@@ -1,7 +1,7 @@
 //! The parliament: puts opaque commands into one order that a quorum has on disk. The only crate that knows raft.
 //!
-//! [`Replica`] is raft without any I/O: events go in, work comes out. [`Driver`] runs it in a member: one
-//! thread owns the replica and never waits for disk or network, another writes the log. What an entry means
+//! [`Replica`] is raft without any I/O: events go in, work comes out. [`Driver`] runs it in a member: whoever
+//! brings an event steps the replica, which never waits for disk or network; a thread writes the log. What an entry means
 //! is not known here; who asked for it is a ticket that is handed back.
 //!
 //! INVARIANT: what is handed out as committed was on this member's disk (where it is the quorum) before.
@@ -10,6 +10,7 @@
 //! committed in its term.
 
 mod driver;
+mod floor;
 mod log;
 mod logger;
 mod mailbox;
@@ -17,8 +18,9 @@ mod replica;
 mod writer;
 
 pub use driver::{Driver, DriverConfig, Refused, Sink};
+pub use floor::Nudge;
 pub use log::LogError;
-pub use mailbox::{Mailbox, NotTaken, Nudge, Urgency};
+pub use mailbox::{Closed, Mailbox};
 pub use replica::{Append, Committed, Output, Proposal, Readable, Replica, ReplicaConfig, Role, Standing};
 
 /// The first index and term of a new cluster's log: before any entry, at a term that no election reaches, so

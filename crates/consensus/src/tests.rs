@@ -197,10 +197,14 @@ impl Sink<&'static str, &'static str> for Watcher {
 }
 
 fn drive(disk: &DoubleDisk) -> (Driver<&'static str, &'static str>, Watcher) {
+    drive_slowly(disk, Duration::from_millis(10))
+}
+
+fn drive_slowly(disk: &DoubleDisk, tick: Duration) -> (Driver<&'static str, &'static str>, Watcher) {
     let (wal, hard_state) = open(disk);
     let replica = replica(&wal, hard_state, BOOTSTRAP_INDEX);
     let watcher = Watcher::default();
-    let config = DriverConfig { tick: Duration::from_millis(10), waiting_max: 64 };
+    let config = DriverConfig { tick, waiting_max: 64 };
     let driver =
         Driver::start(config, replica, wal, watcher.clone(), Arc::new(AtomicU64::new(BOOTSTRAP_INDEX)))
             .expect("threads start");
@@ -231,4 +235,34 @@ fn a_failed_sync_ends_the_driver_and_commits_nothing_more() {
     }
     driver.stop();
     assert_eq!(watcher.0.0.lock().committed, ["before"]);
+}
+
+#[test]
+fn nothing_that_was_brought_is_overlooked() {
+    // Without ticks nothing but the ones who bring something has the replica see it.
+    let (driver, watcher) = drive_slowly(&DoubleDisk::default(), Duration::from_secs(3600));
+    let (threads, each) = (8, 500);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for number in 0..each {
+                    loop {
+                        let taken = if number % 3 == 0 {
+                            driver.read("read")
+                        } else {
+                            driver.propose(Bytes::from_static(b"c"), "write")
+                        };
+                        match taken {
+                            Ok(nudge) => break drop(nudge),
+                            Err(Refused::Busy) => std::thread::yield_now(),
+                            Err(Refused::Stopped) => panic!("nobody stopped it"),
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let all = threads * each;
+    watcher.wait("all of them", |seen| seen.committed.len() + seen.released.len() == all);
+    driver.stop();
 }

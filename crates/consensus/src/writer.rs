@@ -1,10 +1,8 @@
 //! The thread that owns the log files: what waited while the last sync ran goes down in one write and one sync.
 
-use std::sync::Arc;
-
 use wal::{AppendError, Batch, Durability, Wal};
 
-use crate::driver::{Inbox, Input};
+use crate::floor::{Floor, Input};
 use crate::mailbox::Mailbox;
 use crate::replica::Append;
 
@@ -18,13 +16,23 @@ pub(crate) enum Job {
 
 /// Runs until the box is closed. An error is final: what is on disk is unknown from then on, so nothing more
 /// may be acknowledged.
-pub(crate) fn run<W, R>(mut wal: Wal, jobs: &Arc<Mailbox<Job>>, inbox: &Arc<Inbox<W, R>>) {
+pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
+    mut wal: Wal,
+    jobs: &Mailbox<Job>,
+    floor: &Floor<W, R>,
+) {
     let mut taken = Vec::new();
     let mut batch = Batch::new();
-    while jobs.take(&mut taken, None, false) {
-        if let Err(error) = write(&mut wal, &mut batch, taken.drain(..), inbox) {
-            let _ = inbox.deliver(Input::Failed(error));
-            return;
+    while jobs.take(&mut taken, None) {
+        match write(&mut wal, &mut batch, taken.drain(..)) {
+            // This thread steps the replica with the news: what waited for it comes back as the next job.
+            Ok(Some(durable)) => floor.report(Input::Persisted(durable)),
+            Ok(None) => {}
+            Err(error) => {
+                // First the news, then the end: a turn that finds the box closed asks no further.
+                floor.report(Input::Failed(error));
+                return jobs.close();
+            }
         }
     }
     seal(&mut wal, &mut batch);
@@ -40,12 +48,12 @@ fn seal(wal: &mut Wal, batch: &mut Batch) {
     }
 }
 
-fn write<W, R>(
+/// Writes all that waits and says up to which piece of work it is durable.
+fn write(
     wal: &mut Wal,
     batch: &mut Batch,
     jobs: impl Iterator<Item = Job>,
-    inbox: &Inbox<W, R>,
-) -> Result<(), AppendError> {
+) -> Result<Option<u64>, AppendError> {
     let mut durable = None;
     let mut release = None;
     batch.clear();
@@ -58,13 +66,11 @@ fn write<W, R>(
             Job::Release(index) => release = Some(index),
         }
     }
-    if let Some(number) = durable {
+    if durable.is_some() {
         wal.append(batch, Durability::Synced)?;
-        // The box is closed only when the member stops; then nobody needs to know.
-        let _ = inbox.deliver(Input::Persisted(number));
     }
     if let Some(index) = release {
         wal.release(index)?;
     }
-    Ok(())
+    Ok(durable)
 }

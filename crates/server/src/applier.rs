@@ -32,7 +32,7 @@ pub(crate) struct Stairs {
 impl Sink<WriteTicket, ReadTicket> for Stairs {
     fn committed(&mut self, entries: Vec<Committed<WriteTicket>>) {
         // Closed only when the member stops; dropping the tickets tells their owners.
-        let _ = self.deliveries.deliver(Delivery::Committed(entries));
+        let _ = self.deliveries.put(Delivery::Committed(entries));
     }
 
     fn readable(&mut self, reads: Vec<Readable<ReadTicket>>) {
@@ -41,7 +41,7 @@ impl Sink<WriteTicket, ReadTicket> for Stairs {
         now.into_iter().flat_map(|read| read.tickets).for_each(ReadTicket::release);
         if !later.is_empty() {
             // Behind the entries that it waits for, which were delivered before it.
-            let _ = self.deliveries.deliver(Delivery::Readable(later));
+            let _ = self.deliveries.put(Delivery::Readable(later));
         }
     }
 
@@ -66,7 +66,7 @@ pub(crate) fn run(
     seconds: &Histogram,
 ) -> Machine {
     let mut taken = Vec::new();
-    while deliveries.take(&mut taken, None, false) {
+    while deliveries.take(&mut taken, None) {
         for (entries, reads) in runs(taken.drain(..)) {
             let began = Instant::now();
             if let Err(error) = apply_run(&mut machine, entries, shared) {

@@ -22,7 +22,7 @@ pub(crate) fn run(house: &House, replay_bytes_max: u64, stop: &Mailbox<()>) {
     let mut keeper = Keeper { house, released: Index(0), flushed_bytes: 0, swept: None };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
-    while stop.take(&mut nothing, Some(next), false) {
+    while stop.take(&mut nothing, Some(next)) {
         match keeper.round(replay_bytes_max) {
             Ok(pause) => next = Instant::now() + pause,
             Err(reason) => return house.shared.fail(reason),

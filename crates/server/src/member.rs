@@ -324,7 +324,10 @@ impl api::Member for Member {
         if compact.physical
             && let Some(revision) = Revision::from_wire(compact.revision)
         {
-            self.house.shared.swept(revision).await;
+            tokio::select! {
+                () = self.house.shared.swept(revision) => {}
+                _ = self.house.shared.failed() => return Err(Fault::Stopped),
+            }
         }
         Ok(self.reply(outcome.revision, ()))
     }

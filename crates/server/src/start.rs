@@ -119,7 +119,7 @@ impl Member {
     ) -> Result<Arc<Self>, StartError> {
         let shared = Arc::new(Shared::new(machine.position().index));
         // Bounded by what was admitted: consensus hands out only what was proposed and not yet applied.
-        let deliveries = Arc::new(Deliveries::new(usize::MAX));
+        let deliveries = Arc::new(Deliveries::new());
         let stairs = Stairs { deliveries: Arc::clone(&deliveries), shared: Arc::clone(&shared) };
         let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
         let (mvcc, v2, members) =
@@ -139,7 +139,7 @@ impl Member {
             clock: Arc::clone(&config.clock),
             measures,
             deliveries: Arc::clone(&deliveries),
-            chores: Arc::new(Mailbox::new(1)),
+            chores: Arc::new(Mailbox::new()),
             threads: Mutex::new(Vec::new()),
         });
         member.start_threads(config, machine)?;

@@ -20,7 +20,7 @@ const ROUND: Duration = Duration::from_millis(250);
 pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRecord, stop: &Mailbox<()>) {
     let mut nothing = Vec::new();
     let mut next = Instant::now();
-    while stop.take(&mut nothing, Some(next), false) {
+    while stop.take(&mut nothing, Some(next)) {
         next = Instant::now() + ROUND;
         if !house.shared.confirmed() {
             continue;
