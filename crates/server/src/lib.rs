@@ -26,3 +26,6 @@ pub mod folder;
 pub use config::Config;
 pub use member::Member;
 pub use start::StartError;
+
+#[cfg(test)]
+mod tests;

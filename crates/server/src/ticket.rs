@@ -8,22 +8,24 @@ use crate::admission::Permit;
 /// Of a write. Its permit goes with it: room is given back when the outcome is there, not when the client left.
 pub(crate) struct WriteTicket {
     reply: Option<oneshot::Sender<Outcome>>,
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 impl WriteTicket {
     /// For a client that waits.
     pub(crate) fn waited_for(reply: oneshot::Sender<Outcome>, permit: Permit) -> Self {
-        Self { reply: Some(reply), _permit: Some(permit) }
+        Self { reply: Some(reply), permit: Some(permit) }
     }
 
     /// For a chore of the member's own.
     pub(crate) fn silent() -> Self {
-        Self { reply: None, _permit: None }
+        Self { reply: None, permit: None }
     }
 
     /// Hands the outcome over, if somebody still waits.
     pub(crate) fn answer(self, outcome: Outcome) {
+        // First the room: whoever has the answer must not be refused for what it answers.
+        drop(self.permit);
         if let Some(reply) = self.reply {
             // A client that left does not want to know.
             let _ = reply.send(outcome);
