@@ -144,13 +144,14 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         self.take_turns();
     }
 
-    /// Takes nothing more in. What was brought and not seen is dropped, with its tickets.
+    /// Takes nothing more in. Every ticket is dropped, of what was seen too: nobody will ever answer it.
     pub(crate) fn close(&self) {
         let mut entrance = self.entrance.lock();
         entrance.closed = true;
         let unseen = std::mem::take(&mut entrance.inputs);
         drop(entrance);
         drop(unseen);
+        self.turn.lock().replica.forget_tickets();
     }
 }
 

@@ -364,6 +364,14 @@ impl<W, R> Replica<W, R> {
         self.last_persisted < self.last_append && self.alone
     }
 
+    /// Drops the tickets of everything under way: this replica takes no more part.
+    pub fn forget_tickets(&mut self) {
+        self.awaited.clear();
+        self.held_proposals.clear();
+        self.asked.clear();
+        self.held_reads.clear();
+    }
+
     /// The log's last index, durable or not.
     pub fn last_index(&self) -> Index {
         Index(self.node.raft.raft_log.last_index())
