@@ -8,7 +8,7 @@ use proto::{etcdserverpb as pb, mvccpb};
 use types::{
     Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, Key, KeyRange, KeyValue, LeaseId,
     MemberRecord, OpReply, Put, PutReply, RangeQuery, RangeReply, Revision, RevisionBounds, SortOrder,
-    SortTarget, Txn, TxnOp, TxnReply, TxnResponse,
+    SortTarget, TXN_DEPTH_MAX, Txn, TxnOp, TxnReply, TxnResponse,
 };
 
 use crate::intervals;
@@ -81,23 +81,34 @@ pub(crate) fn delete_range(request: pb::DeleteRangeRequest) -> Result<DeleteRang
 /// A transaction, and whether every range in it asked for no more than a serializable read.
 pub(crate) fn txn(request: pb::TxnRequest, ops_max: usize) -> Result<(Txn, bool), Fault> {
     let mut serializable = true;
-    let txn = nested(request, ops_max, &mut serializable)?;
+    let txn = nested(request, ops_max, TXN_DEPTH_MAX, &mut serializable)?;
     intervals::check(&txn)?;
     Ok((txn, serializable))
 }
 
-/// A nested transaction may be as long as its parent leaves room for. Its depth is bounded by the decoder's.
-fn nested(request: pb::TxnRequest, ops_max: usize, serializable: &mut bool) -> Result<Txn, Fault> {
+/// A nested transaction may be as long as its parent leaves room for.
+fn nested(
+    request: pb::TxnRequest,
+    ops_max: usize,
+    depth_max: usize,
+    serializable: &mut bool,
+) -> Result<Txn, Fault> {
+    let Some(depth_left) = depth_max.checked_sub(1) else { return Err(Fault::TooManyOps) };
     let longest = request.compare.len().max(request.success.len()).max(request.failure.len());
     let Some(ops_left) = ops_max.checked_sub(longest) else { return Err(Fault::TooManyOps) };
     let compare = request.compare.into_iter().map(self::compare).collect::<Result<_, _>>()?;
     let mut branch = |ops: Vec<pb::RequestOp>| -> Result<Vec<TxnOp>, Fault> {
-        ops.into_iter().map(|op| txn_op(op, ops_left, serializable)).collect()
+        ops.into_iter().map(|op| txn_op(op, ops_left, depth_left, serializable)).collect()
     };
     Ok(Txn { compare, success: branch(request.success)?, failure: branch(request.failure)? })
 }
 
-fn txn_op(op: pb::RequestOp, ops_max: usize, serializable: &mut bool) -> Result<TxnOp, Fault> {
+fn txn_op(
+    op: pb::RequestOp,
+    ops_max: usize,
+    depth_max: usize,
+    serializable: &mut bool,
+) -> Result<TxnOp, Fault> {
     use pb::request_op::Request;
     Ok(match op.request {
         Some(Request::RequestRange(request)) => {
@@ -106,7 +117,7 @@ fn txn_op(op: pb::RequestOp, ops_max: usize, serializable: &mut bool) -> Result<
         }
         Some(Request::RequestPut(request)) => TxnOp::Put(put(request)?),
         Some(Request::RequestDeleteRange(request)) => TxnOp::Delete(delete_range(request)?),
-        Some(Request::RequestTxn(request)) => TxnOp::Txn(nested(request, ops_max, serializable)?),
+        Some(Request::RequestTxn(request)) => TxnOp::Txn(nested(request, ops_max, depth_max, serializable)?),
         None => return Err(Fault::KeyNotFound),
     })
 }

@@ -88,6 +88,20 @@ fn a_nested_transaction_has_the_room_that_its_parent_leaves() {
 }
 
 #[test]
+fn transactions_nest_up_to_a_limit() {
+    let of = |depth: usize| {
+        let innermost = pb::TxnRequest { success: vec![put_of("k")], ..Default::default() };
+        let request = (1..depth).fold(innermost, |inner, _| pb::TxnRequest {
+            success: vec![txn_of(inner.success, vec![])],
+            ..Default::default()
+        });
+        txn(request, 128).map(|_| ())
+    };
+    assert_eq!(of(types::TXN_DEPTH_MAX), Ok(()));
+    assert_eq!(of(types::TXN_DEPTH_MAX + 1), Err(Fault::TooManyOps));
+}
+
+#[test]
 fn the_first_check_that_fails_is_told() {
     let empty = pb::RequestOp { request: None };
     // Too many operations goes before anything inside them.

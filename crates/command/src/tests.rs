@@ -2,7 +2,8 @@
 
 use types::v2::{Condition, Expiry, Path, Write};
 use types::{
-    Compare, CompareResult, CompareTarget, Key, KeyRange, LeaseId, MemberId, RangeQuery, Revision, TxnOp,
+    Compare, CompareResult, CompareTarget, Key, KeyRange, LeaseId, MemberId, RangeQuery, Revision,
+    TXN_DEPTH_MAX, TxnOp,
 };
 
 use super::*;
@@ -95,6 +96,18 @@ fn no_cut_decodes() {
             assert!(decode_run(bytes.slice(..cut)).is_err(), "{command:?} cut at {cut}");
         }
     }
+}
+
+// A request that the decoder of requests took in and the decoder of the log did not would stop the member, and
+// every start after it.
+#[test]
+fn what_nests_as_deep_as_allowed_comes_out_of_the_log() {
+    let leaf = || DeleteRange { range: KeyRange::single(key("k")), prev_kv: false };
+    let innermost = Txn { failure: vec![TxnOp::Delete(leaf())], ..Txn::default() };
+    let txn = (1..TXN_DEPTH_MAX)
+        .fold(innermost, |inner, _| Txn { success: vec![TxnOp::Txn(inner)], ..Txn::default() });
+    let command = Command::Txn(txn);
+    assert_eq!(decode_run(command.encode()).expect("decodes"), [command]);
 }
 
 #[test]

@@ -204,6 +204,10 @@ pub struct Compare {
     pub target: CompareTarget,
 }
 
+/// Transactions inside one another, the outermost counted. It bounds every walk over one, and stays well below
+/// the depth to which protobuf is decoded: what enters the log must come out of it. etcd has no such limit.
+pub const TXN_DEPTH_MAX: usize = 32;
+
 /// Conditions, and what to do when all of them hold or when one does not. All compares of a transaction,
 /// those of nested ones too, look at the state before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

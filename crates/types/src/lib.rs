@@ -13,7 +13,8 @@ pub use id::{ClusterId, LeaseId, MemberId};
 pub use key::{Key, KeyRange, RangeEnd};
 pub use kv::{
     Compare, CompareResult, CompareTarget, DeleteRange, DeleteReply, KeyValue, OpReply, Put, PutReply,
-    RangeQuery, RangeReply, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp, TxnReply, TxnResponse,
+    RangeQuery, RangeReply, RevisionBounds, SortOrder, SortTarget, TXN_DEPTH_MAX, Txn, TxnOp, TxnReply,
+    TxnResponse,
 };
 pub use limits::Limits;
 pub use revision::{Index, Revision, Term};
