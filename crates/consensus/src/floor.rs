@@ -39,6 +39,7 @@ pub(crate) struct Floor<W, R> {
 /// A thread that came for one turn takes up to this many for others who bring something meanwhile.
 const ROUNDS_MAX: usize = 8;
 
+#[allow(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 struct Entrance<W, R> {
     inputs: Vec<Input<W, R>>,
     // Among the inputs is one that has to be seen at once.

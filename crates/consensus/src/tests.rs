@@ -240,7 +240,7 @@ fn a_failed_sync_ends_the_driver_and_commits_nothing_more() {
 #[test]
 fn nothing_that_was_brought_is_overlooked() {
     // Without ticks nothing but the ones who bring something has the replica see it.
-    let (driver, watcher) = drive_slowly(&DoubleDisk::default(), Duration::from_secs(3600));
+    let (driver, watcher) = drive_slowly(&DoubleDisk::default(), Duration::from_hours(1));
     let (threads, each) = (8, 500);
     std::thread::scope(|scope| {
         for _ in 0..threads {
