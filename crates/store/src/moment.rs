@@ -39,7 +39,13 @@ impl<'a> Moment<'a> {
 
     /// As [`Moment::scan`], with a cursor that gives up rather than step over more than `dead_max` rows in one go
     /// that were removed and that RocksDB still has to drop: [`Cursor::gave_up`] tells. A seek sets it going again.
-    pub fn scan_within(&self, family: Family, span: &Span, direction: Direction, dead_max: u64) -> Cursor<'_> {
+    pub fn scan_within(
+        &self,
+        family: Family,
+        span: &Span,
+        direction: Direction,
+        dead_max: u64,
+    ) -> Cursor<'_> {
         let mut read = self.read_options();
         read.set_max_skippable_internal_keys(dead_max);
         Cursor::new(self.store.database(), self.store.handle(family), span, direction, read)
