@@ -158,8 +158,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
     /// The socket takes many pieces in one write. But h2 asks once, before its first write, and then hands out
     /// every payload above 256 bytes as a piece of its own, with a system call for each answer. Told "no" at
-    /// that time it copies payloads of up to 1 KiB together, and writes many answers at once: measured, a third
-    /// of the processor time of a small read.
+    /// that time it copies payloads of up to 1 KiB together, and writes many answers at once. Measured
+    /// in docs/decisions/0002-lanes.md.
     fn is_write_vectored(&self) -> bool {
         self.wrote && self.socket.is_write_vectored()
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use kvorum::program::{World, run};
 
-/// Measured against glibc's in docs/decisions.
+/// Requests are born on one thread and often freed on another, which is what this one is made for.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
