@@ -21,8 +21,8 @@ pub struct Mvcc {
     pub(crate) state: RwLock<State>,
     /// Held by the one writer.
     pub(crate) writing: Mutex<()>,
-    /// Held by the one sweep.
-    pub(crate) sweeping: Mutex<()>,
+    /// Held by the one sweep: how many versions it has taken away since it last had them flushed.
+    pub(crate) sweeping: Mutex<usize>,
     // Copies of what is in `state`, for those who want to know without waiting.
     revision: AtomicU64,
     compacted: AtomicU64,
@@ -48,7 +48,7 @@ impl Mvcc {
             key_count: AtomicU64::new(0),
             state: RwLock::new(state),
             writing: Mutex::new(()),
-            sweeping: Mutex::new(()),
+            sweeping: Mutex::new(0),
         };
         mvcc.announce(&mvcc.state.read());
         Ok(mvcc)

@@ -15,6 +15,9 @@ use types::Revision;
 use crate::row::{self, Event, Kind, Position};
 use crate::{Damage, Mvcc, SweepError};
 
+/// A sweep that took away so many versions does not wait for RocksDB to flush the removals of its own accord.
+const FLUSH_VERSIONS_MIN: usize = 50_000;
+
 /// How far a sweep came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -38,7 +41,7 @@ struct Progress {
 impl Mvcc {
     /// Takes away rows that no read can ask for, looking at not more than `keys_max` changes.
     pub fn sweep(&self, keys_max: usize) -> Result<Swept, SweepError> {
-        let _alone = self.sweeping.lock();
+        let mut unflushed = self.sweeping.lock();
         let target = self.state.read().compacted.unwrap_or_default();
         let before = self.progress()?;
         let end = Position::new(target.next().0, 0);
@@ -81,6 +84,12 @@ impl Mvcc {
         drop(changes);
         swept.removed = removal.versions;
         self.store.write(removal.batch)?;
+        *unflushed = unflushed.saturating_add(swept.removed);
+        if swept.done && *unflushed >= FLUSH_VERSIONS_MIN {
+            // RocksDB drops the rows only where it merges files, and until then cursors step over them.
+            self.store.flush_soon()?;
+            *unflushed = 0;
+        }
         Ok(swept)
     }
 

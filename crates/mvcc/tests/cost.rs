@@ -132,3 +132,31 @@ fn a_sort_by_metadata_reads_only_what_it_answers() {
     assert_eq!(reply.kvs[0].key, name(4_999));
     assert!(effort <= 3, "{effort}");
 }
+
+#[test]
+fn rows_that_were_swept_cost_a_read_little() {
+    const KEYS: u64 = 100;
+    let keyspace = Keyspace::new();
+    for _ in 0..200 {
+        keyspace.put((0..KEYS).map(name));
+    }
+    let revision = keyspace.mvcc.revision();
+    let mut writer = keyspace.mvcc.begin();
+    writer.compact(revision.to_wire()).expect("compact");
+    let mut batch = keyspace.store.batch();
+    writer.stage(&mut batch);
+    keyspace.store.write(batch).expect("write");
+    writer.publish();
+    let mut removed = 0;
+    loop {
+        let swept = keyspace.mvcc.sweep(1_000).expect("sweep");
+        removed += swept.removed as u64;
+        if swept.done {
+            break;
+        }
+    }
+    assert_eq!(removed, KEYS * 199);
+    let (reply, effort) = keyspace.range(&RangeQuery::of(KeyRange::all()));
+    assert_eq!(reply.count, KEYS);
+    assert!(effort <= KEYS * 3, "19,900 dead rows, {effort} steps");
+}

@@ -108,8 +108,17 @@ impl Store {
 
     /// Writes all that is in memory to files, all families at one point, and waits for it.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.flush_families(true)
+    }
+
+    /// Has all that is in memory written to files in the background. It is not known to be durable afterwards.
+    pub fn flush_soon(&self) -> Result<(), StoreError> {
+        self.flush_families(false)
+    }
+
+    fn flush_families(&self, wait: bool) -> Result<(), StoreError> {
         let mut flush = FlushOptions::default();
-        flush.set_wait(true);
+        flush.set_wait(wait);
         let handles: Vec<&ColumnFamily> = Family::ALL.iter().map(|family| self.handle(*family)).collect();
         self.db.flush_cfs_opt(&handles, &flush).map_err(StoreError::Write)
     }

@@ -6,6 +6,11 @@ use rocksdb::{
 
 use crate::Family;
 
+/// A file is compacted soon if half of so many of its rows in succession say that a row was removed,
+const DELETION_WINDOW_ROWS: usize = 512;
+/// or if this part of all its rows does.
+const DELETION_RATIO: f64 = 0.5;
+
 /// What can be chosen about a store.
 #[derive(Clone)]
 pub struct Options {
@@ -88,7 +93,16 @@ impl Options {
             table.set_bloom_filter(10.0, false);
         }
         options.set_block_based_table_factory(&table);
-        options.set_compression_type(DBCompressionType::Lz4);
+        // Rows on the upper levels are soon written again: compressing them costs more time than it saves space.
+        options.set_compression_type(DBCompressionType::None);
+        options.set_bottommost_compression_type(DBCompressionType::Lz4);
+        // Cursors step over removed rows one by one until a compaction drops them: where they lie densely, it shall
+        // not wait for the levels to fill up.
+        options.add_compact_on_deletion_collector_factory(
+            DELETION_WINDOW_ROWS,
+            DELETION_WINDOW_ROWS / 2,
+            DELETION_RATIO,
+        );
         options.set_write_buffer_size(self.memory_bytes / 2);
         options.set_max_write_buffer_number(3);
         options.set_level_compaction_dynamic_level_bytes(true);
