@@ -24,18 +24,24 @@ pub struct DriverConfig {
     pub waiting_max: usize,
 }
 
-/// Where the work goes. Called by whoever steps the replica: nothing here may wait.
-pub trait Sink<W, R>: Send + 'static {
-    /// Entries to apply, in order, each once.
-    fn committed(&mut self, entries: Vec<Committed<W>>);
+/// Where the work goes. Called by whoever steps the replica, one at a time: nothing here may wait, but for
+/// [`Sink::apply_here`].
+pub trait Sink<W, R>: Send + Sync + 'static {
+    /// Entries to apply, in order, each once. They may lie until one of the next two is called.
+    fn committed(&self, entries: Vec<Committed<W>>);
+    /// Entries lie ready, and the caller has others to do.
+    fn rouse(&self);
+    /// Entries lie ready, and the caller, the log's thread, has nothing to do: it may apply them itself, which
+    /// spares waking another thread, or see to it that somebody does. Called outside of any step.
+    fn apply_here(&self);
     /// Reads to answer once their index is applied.
-    fn readable(&mut self, reads: Vec<Readable<R>>);
+    fn readable(&self, reads: Vec<Readable<R>>);
     /// Proposals that did not happen and will not.
-    fn overtaken(&mut self, tickets: Vec<W>);
+    fn overtaken(&self, tickets: Vec<W>);
     /// Term, leader, role or commit index changed.
-    fn standing(&mut self, standing: Standing);
+    fn standing(&self, standing: Standing);
     /// The log failed. The member must end: nothing more will be committed here.
-    fn failed(&mut self, error: AppendError);
+    fn failed(&self, error: AppendError);
 }
 
 /// Why something was not taken in.
@@ -62,13 +68,13 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
         config: DriverConfig,
         replica: Replica<W, R>,
         wal: Wal,
-        sink: impl Sink<W, R>,
+        sink: Arc<dyn Sink<W, R>>,
         applied: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
         // Bounded by the replica: it hands out entries only as fast as proposals are admitted.
         let (jobs, time) = (Arc::new(Mailbox::new()), Arc::new(Mailbox::new()));
         let (work, relief) = (Arc::clone(&jobs), Arc::clone(&time));
-        let floor = Arc::new(Floor::new(replica, Box::new(sink), work, applied, relief, config.waiting_max));
+        let floor = Arc::new(Floor::new(replica, sink, work, applied, relief, config.waiting_max));
         let driver = Self { floor, jobs, time, threads: Mutex::new(Vec::new()) };
         let (floor, jobs, time) = (&driver.floor, &driver.jobs, &driver.time);
         let log = thread::Builder::new().name("wal".into()).spawn({
@@ -129,7 +135,7 @@ fn run_time<W: Send + 'static, R: Send + 'static>(time: &Mailbox<()>, floor: &Fl
         calls.clear();
         let now = Instant::now();
         if now < next {
-            floor.take_turns();
+            floor.take_turns_and_rouse();
             continue;
         }
         next = (next + tick).max(now);

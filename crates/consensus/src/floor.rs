@@ -31,6 +31,7 @@ pub(crate) enum Input<W, R> {
 pub(crate) struct Floor<W, R> {
     entrance: Mutex<Entrance<W, R>>,
     turn: Mutex<Turn<W, R>>,
+    sink: Arc<dyn Sink<W, R>>,
     // Somebody who goes on when a client's thread has done enough for others.
     relief: Arc<Mailbox<()>>,
     waiting_max: usize,
@@ -61,19 +62,19 @@ struct Entrance<W, R> {
 pub struct Nudge(Arc<dyn Turns>);
 
 pub(crate) trait Turns: Send + Sync {
-    fn take_turns(&self);
+    fn take_turns_and_rouse(&self);
 }
 
 impl Drop for Nudge {
     fn drop(&mut self) {
-        self.0.take_turns();
+        self.0.take_turns_and_rouse();
     }
 }
 
 impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
     pub(crate) fn new(
         replica: Replica<W, R>,
-        sink: Box<dyn Sink<W, R>>,
+        sink: Arc<dyn Sink<W, R>>,
         jobs: Arc<Mailbox<Job>>,
         applied: Arc<AtomicU64>,
         relief: Arc<Mailbox<()>>,
@@ -89,15 +90,16 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         };
         let turn = Turn {
             replica,
-            sink,
+            sink: Arc::clone(&sink),
             jobs,
             applied,
             standing: Standing::default(),
+            committed: false,
             inputs: Vec::new(),
             proposals: Vec::new(),
             reads: Vec::new(),
         };
-        Self { entrance: Mutex::new(entrance), turn: Mutex::new(turn), relief, waiting_max }
+        Self { entrance: Mutex::new(entrance), turn: Mutex::new(turn), sink, relief, waiting_max }
     }
 
     /// Brings a client's request, unless too much waits. The nudge, if there is one, is the caller's to drop.
@@ -122,8 +124,9 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         Ok(Some(Nudge(self.clone())))
     }
 
-    /// Brings news of the log, and has the replica see it.
-    pub(crate) fn report(&self, input: Input<W, R>) {
+    /// Brings news of the log, on the log's thread, and has the replica see it. `idle` tells afterwards whether
+    /// the log has nothing more to write.
+    pub(crate) fn report(&self, input: Input<W, R>, idle: impl FnOnce() -> bool) {
         {
             let mut entrance = self.entrance.lock();
             if entrance.closed {
@@ -132,7 +135,13 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             entrance.inputs.push(input);
             entrance.urgent = true;
         }
-        self.take_turns();
+        if self.take_turns() {
+            if idle() {
+                self.sink.apply_here();
+            } else {
+                self.sink.rouse();
+            }
+        }
     }
 
     /// A unit of time went by.
@@ -142,7 +151,7 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             entrance.ticked = true;
             entrance.urgent = true;
         }
-        self.take_turns();
+        self.take_turns_and_rouse();
     }
 
     /// Takes nothing more in. Every ticket is dropped, of what was seen too: nobody will ever answer it.
@@ -156,43 +165,58 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
     }
 }
 
-impl<W: Send + 'static, R: Send + 'static> Turns for Floor<W, R> {
-    fn take_turns(&self) {
+impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
+    /// Steps the replica until nothing waits for it; returns whether there is something to apply.
+    fn take_turns(&self) -> bool {
+        let mut committed = false;
         for _ in 0..ROUNDS_MAX {
             // Whoever holds the turn looks again after it let go of it.
-            let Some(mut turn) = self.turn.try_lock() else { return };
+            let Some(mut turn) = self.turn.try_lock() else { return committed };
             let ticked = {
                 let mut entrance = self.entrance.lock();
                 if entrance.closed {
-                    return;
+                    return committed;
                 }
                 std::mem::swap(&mut entrance.inputs, &mut turn.inputs);
                 (entrance.urgent, entrance.nudged) = (false, false);
                 std::mem::take(&mut entrance.ticked)
             };
             let goes_on = turn.step(ticked);
+            committed |= std::mem::take(&mut turn.committed);
             let patient = turn.replica.waits_for_disk_alone();
             self.entrance.lock().patient = patient;
             drop(turn);
             if !goes_on {
-                return self.close();
+                self.close();
+                return committed;
             }
             let entrance = self.entrance.lock();
             if !entrance.urgent && (entrance.inputs.is_empty() || entrance.patient) {
-                return;
+                return committed;
             }
         }
         // It is closed only when the member stops.
         let _ = self.relief.put(());
+        committed
+    }
+}
+
+impl<W: Send + 'static, R: Send + 'static> Turns for Floor<W, R> {
+    fn take_turns_and_rouse(&self) {
+        if self.take_turns() {
+            self.sink.rouse();
+        }
     }
 }
 
 struct Turn<W, R> {
     replica: Replica<W, R>,
-    sink: Box<dyn Sink<W, R>>,
+    sink: Arc<dyn Sink<W, R>>,
     jobs: Arc<Mailbox<Job>>,
     applied: Arc<AtomicU64>,
     standing: Standing,
+    // Entries were handed to the sink.
+    committed: bool,
     // Kept for their memory.
     inputs: Vec<Input<W, R>>,
     proposals: Vec<Proposal<W>>,
@@ -240,9 +264,12 @@ impl<W: 'static, R: 'static> Turn<W, R> {
                 self.sink.overtaken(output.overtaken);
             }
             if !output.committed.is_empty() {
+                self.committed = true;
                 self.sink.committed(output.committed);
             }
             if !output.readable.is_empty() {
+                // They may have to lie behind entries.
+                self.committed = true;
                 self.sink.readable(output.readable);
             }
         }

@@ -40,24 +40,54 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Puts an item in. A closed box drops it.
+    /// Puts an item in and wakes whoever waits. A closed box drops it.
     pub fn put(&self, item: T) -> Result<(), Closed> {
+        self.leave(item)?;
+        self.rouse();
+        Ok(())
+    }
+
+    /// Puts an item in and wakes nobody: the caller sees to it that it is taken. A closed box drops it.
+    pub fn leave(&self, item: T) -> Result<(), Closed> {
         let mut state = self.state.lock();
         if state.closed {
             return Err(Closed);
         }
         state.items.push(item);
-        let wake = std::mem::take(&mut state.asleep);
-        drop(state);
-        if wake {
-            self.filled.notify_one();
-        }
         Ok(())
     }
 
-    /// Takes everything out into `items`, which must be empty; waits until there is something, the box is
-    /// closed, or the time has come. Returns `false` once the box is closed and empty.
+    /// Wakes whoever waits, if there is something.
+    pub fn rouse(&self) {
+        let mut state = self.state.lock();
+        if state.asleep && !state.items.is_empty() {
+            state.asleep = false;
+            drop(state);
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits until there is something, the box is closed, or the time has come. Returns `false` once the box is
+    /// closed and empty.
+    pub fn wait(&self, deadline: Option<Instant>) -> bool {
+        self.filled_or(deadline, |state| !state.closed || !state.items.is_empty())
+    }
+
+    /// Waits likewise, and takes everything out into `items`, which must be empty.
     pub fn take(&self, items: &mut Vec<T>, deadline: Option<Instant>) -> bool {
+        self.filled_or(deadline, |state| {
+            std::mem::swap(&mut state.items, items);
+            !state.closed || !items.is_empty()
+        })
+    }
+
+    /// Takes everything out into `items`, which must be empty, without waiting. Returns whether there was something.
+    pub fn take_now(&self, items: &mut Vec<T>) -> bool {
+        std::mem::swap(&mut self.state.lock().items, items);
+        !items.is_empty()
+    }
+
+    fn filled_or<A>(&self, deadline: Option<Instant>, act: impl FnOnce(&mut State<T>) -> A) -> A {
         let mut state = self.state.lock();
         while state.items.is_empty() && !state.closed {
             state.asleep = true;
@@ -73,8 +103,7 @@ impl<T> Mailbox<T> {
                 break;
             }
         }
-        std::mem::swap(&mut state.items, items);
-        !(state.closed && items.is_empty())
+        act(&mut state)
     }
 
     /// Takes nothing more in; what is inside can still be taken out.

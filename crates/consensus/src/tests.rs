@@ -183,15 +183,17 @@ impl Watcher {
 }
 
 impl Sink<&'static str, &'static str> for Watcher {
-    fn committed(&mut self, entries: Vec<Committed<&'static str>>) {
+    fn committed(&self, entries: Vec<Committed<&'static str>>) {
         self.note(|seen| seen.committed.extend(entries.into_iter().flat_map(|entry| entry.tickets)));
     }
-    fn readable(&mut self, reads: Vec<Readable<&'static str>>) {
+    fn rouse(&self) {}
+    fn apply_here(&self) {}
+    fn readable(&self, reads: Vec<Readable<&'static str>>) {
         self.note(|seen| seen.released.extend(reads.into_iter().flat_map(|read| read.tickets)));
     }
-    fn overtaken(&mut self, _tickets: Vec<&'static str>) {}
-    fn standing(&mut self, _standing: Standing) {}
-    fn failed(&mut self, _error: AppendError) {
+    fn overtaken(&self, _tickets: Vec<&'static str>) {}
+    fn standing(&self, _standing: Standing) {}
+    fn failed(&self, _error: AppendError) {
         self.note(|seen| seen.failed = true);
     }
 }
@@ -205,9 +207,14 @@ fn drive_slowly(disk: &DoubleDisk, tick: Duration) -> (Driver<&'static str, &'st
     let replica = replica(&wal, hard_state, BOOTSTRAP_INDEX);
     let watcher = Watcher::default();
     let config = DriverConfig { tick, waiting_max: 64 };
-    let driver =
-        Driver::start(config, replica, wal, watcher.clone(), Arc::new(AtomicU64::new(BOOTSTRAP_INDEX)))
-            .expect("threads start");
+    let driver = Driver::start(
+        config,
+        replica,
+        wal,
+        Arc::new(watcher.clone()),
+        Arc::new(AtomicU64::new(BOOTSTRAP_INDEX)),
+    )
+    .expect("threads start");
     (driver, watcher)
 }
 

@@ -26,11 +26,11 @@ pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
     while jobs.take(&mut taken, None) {
         match write(&mut wal, &mut batch, taken.drain(..)) {
             // This thread steps the replica with the news: what waited for it comes back as the next job.
-            Ok(Some(durable)) => floor.report(Input::Persisted(durable)),
+            Ok(Some(durable)) => floor.report(Input::Persisted(durable), || jobs.is_empty()),
             Ok(None) => {}
             Err(error) => {
                 // First the news, then the end: a turn that finds the box closed asks no further.
-                floor.report(Input::Failed(error));
+                floor.report(Input::Failed(error), || false);
                 return jobs.close();
             }
         }

@@ -1,10 +1,17 @@
-//! The thread that applies: everything committed that waits becomes one run, then tickets are answered.
+//! Where entries are applied: everything committed that waits becomes one run, then tickets are answered.
+//!
+//! There is a thread for it, so that the log goes on while a run is applied. When the log has nothing to do, its
+//! thread applies what it has just made durable: waking another one would cost more than the work.
+//!
+//! INVARIANT: entries are taken out only by who holds the stairs, so they are applied in order.
+//! INVARIANT: a read is released when the index that it was given is applied, and not before.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use apply::{ApplyError, Entry, Machine};
 use consensus::{Committed, Mailbox, Readable, Sink, Standing};
+use parking_lot::Mutex;
 use telemetry::Histogram;
 use wal::AppendError;
 
@@ -16,122 +23,152 @@ use crate::ticket::{ReadTicket, WriteTicket};
 const RUN_BYTES_MAX: usize = 4 << 20;
 
 /// What consensus hands over.
-pub(crate) enum Delivery {
+enum Delivery {
     Committed(Vec<Committed<WriteTicket>>),
     Readable(Vec<Readable<ReadTicket>>),
 }
 
-pub(crate) type Deliveries = Mailbox<Delivery>;
-
-/// The consensus thread's end of the stairs.
-pub(crate) struct Stairs {
-    pub(crate) deliveries: Arc<Deliveries>,
-    pub(crate) shared: Arc<Shared>,
+/// See the module.
+pub(crate) struct Applier {
+    stairs: Mutex<Stairs>,
+    // Bounded by what was admitted: consensus hands out only what was proposed and not yet applied.
+    deliveries: Mailbox<Delivery>,
+    shared: Arc<Shared>,
+    seconds: Histogram,
 }
 
-impl Sink<WriteTicket, ReadTicket> for Stairs {
-    fn committed(&mut self, entries: Vec<Committed<WriteTicket>>) {
-        // Closed only when the member stops; dropping the tickets tells their owners.
-        let _ = self.deliveries.put(Delivery::Committed(entries));
+struct Stairs {
+    machine: Machine,
+    // Reads whose index is committed and not yet applied.
+    waiting: Vec<Readable<ReadTicket>>,
+}
+
+impl Applier {
+    pub(crate) fn new(machine: Machine, shared: Arc<Shared>, seconds: Histogram) -> Self {
+        let stairs = Stairs { machine, waiting: Vec::new() };
+        Self { stairs: Mutex::new(stairs), deliveries: Mailbox::new(), shared, seconds }
     }
 
-    fn readable(&mut self, reads: Vec<Readable<ReadTicket>>) {
+    /// Applies until the box is closed or an entry cannot be applied. For the thread.
+    pub(crate) fn run(&self) {
+        while self.deliveries.wait(None) {
+            self.apply_all(&mut self.stairs.lock());
+        }
+    }
+
+    /// Takes nothing more in; what is inside is applied.
+    pub(crate) fn close(&self) {
+        self.deliveries.close();
+    }
+
+    fn apply_all(&self, stairs: &mut Stairs) {
+        let mut taken = Vec::new();
+        while self.deliveries.take_now(&mut taken) {
+            let mut entries = Vec::new();
+            for delivery in taken.drain(..) {
+                match delivery {
+                    Delivery::Committed(more) => entries.extend(more),
+                    Delivery::Readable(reads) => stairs.waiting.extend(reads),
+                }
+            }
+            if let Err(error) = self.apply_in_runs(stairs, entries) {
+                self.shared.fail(chain(&error));
+                self.deliveries.close();
+                // Tickets that go without an outcome tell their owners.
+                stairs.waiting.clear();
+                return;
+            }
+        }
+    }
+
+    fn apply_in_runs(
+        &self,
+        stairs: &mut Stairs,
+        entries: Vec<Committed<WriteTicket>>,
+    ) -> Result<(), ApplyError> {
+        let mut run = Vec::new();
+        let mut bytes = 0;
+        for entry in entries {
+            if bytes > 0 && bytes + entry.data.len() > RUN_BYTES_MAX {
+                self.apply_run(&mut stairs.machine, std::mem::take(&mut run))?;
+                bytes = 0;
+            }
+            bytes += entry.data.len();
+            run.push(entry);
+        }
+        if !run.is_empty() {
+            self.apply_run(&mut stairs.machine, run)?;
+        }
+        let applied = stairs.machine.position().index;
+        for read in stairs.waiting.extract_if(.., |read| read.index <= applied) {
+            read.tickets.into_iter().for_each(ReadTicket::release);
+        }
+        Ok(())
+    }
+
+    fn apply_run(
+        &self,
+        machine: &mut Machine,
+        committed: Vec<Committed<WriteTicket>>,
+    ) -> Result<(), ApplyError> {
+        let began = Instant::now();
+        let mut tickets = Vec::with_capacity(committed.len());
+        let mut entries = Vec::with_capacity(committed.len());
+        let mut bytes = 0;
+        for entry in committed {
+            bytes += entry.data.len() as u64;
+            tickets.push(entry.tickets);
+            entries.push(Entry { index: entry.index, term: entry.term, data: entry.data });
+        }
+        let outcomes = machine.apply(&entries)?;
+        self.shared.set_applied(machine.position().index, bytes);
+        self.seconds.record(began.elapsed());
+        for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
+            for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
+                ticket.answer(outcome);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink<WriteTicket, ReadTicket> for Applier {
+    fn committed(&self, entries: Vec<Committed<WriteTicket>>) {
+        // Closed only when the member stops; dropping the tickets tells their owners.
+        let _ = self.deliveries.leave(Delivery::Committed(entries));
+    }
+
+    fn rouse(&self) {
+        self.deliveries.rouse();
+    }
+
+    fn apply_here(&self) {
+        // Whoever has the stairs looks again before it waits.
+        if let Some(mut stairs) = self.stairs.try_lock() {
+            self.apply_all(&mut stairs);
+        }
+        self.deliveries.rouse();
+    }
+
+    fn readable(&self, reads: Vec<Readable<ReadTicket>>) {
         let applied = self.shared.applied();
         let (now, later): (Vec<_>, Vec<_>) = reads.into_iter().partition(|read| read.index <= applied);
         now.into_iter().flat_map(|read| read.tickets).for_each(ReadTicket::release);
         if !later.is_empty() {
             // Behind the entries that it waits for, which were delivered before it.
-            let _ = self.deliveries.put(Delivery::Readable(later));
+            let _ = self.deliveries.leave(Delivery::Readable(later));
         }
     }
 
-    fn overtaken(&mut self, tickets: Vec<WriteTicket>) {
+    fn overtaken(&self, tickets: Vec<WriteTicket>) {
         drop(tickets);
     }
 
-    fn standing(&mut self, standing: Standing) {
+    fn standing(&self, standing: Standing) {
         self.shared.set_standing(standing);
     }
 
-    fn failed(&mut self, error: AppendError) {
+    fn failed(&self, error: AppendError) {
         self.shared.fail(chain(&error));
     }
-}
-
-/// Applies until the box is closed or an entry cannot be applied.
-pub(crate) fn run(
-    mut machine: Machine,
-    deliveries: &Deliveries,
-    shared: &Shared,
-    seconds: &Histogram,
-) -> Machine {
-    let mut taken = Vec::new();
-    while deliveries.take(&mut taken, None) {
-        for (entries, reads) in runs(taken.drain(..)) {
-            let began = Instant::now();
-            if let Err(error) = apply_run(&mut machine, entries, shared) {
-                shared.fail(chain(&error));
-                deliveries.close();
-                return machine;
-            }
-            seconds.record(began.elapsed());
-            reads.into_iter().flat_map(|read| read.tickets).for_each(ReadTicket::release);
-        }
-    }
-    machine
-}
-
-type Run = (Vec<Committed<WriteTicket>>, Vec<Readable<ReadTicket>>);
-
-// Joins what waits into as few runs as the limit allows; reads stay behind the entries before them.
-fn runs(deliveries: impl Iterator<Item = Delivery>) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    let mut bytes = 0;
-    for delivery in deliveries {
-        match delivery {
-            Delivery::Committed(entries) => {
-                for entry in entries {
-                    bytes += entry.data.len();
-                    match runs.last_mut() {
-                        Some(run) if bytes <= RUN_BYTES_MAX => run.0.push(entry),
-                        _ => {
-                            bytes = entry.data.len();
-                            runs.push((vec![entry], Vec::new()));
-                        }
-                    }
-                }
-            }
-            Delivery::Readable(reads) => match runs.last_mut() {
-                Some(run) => run.1.extend(reads),
-                None => runs.push((Vec::new(), reads)),
-            },
-        }
-    }
-    runs
-}
-
-fn apply_run(
-    machine: &mut Machine,
-    committed: Vec<Committed<WriteTicket>>,
-    shared: &Shared,
-) -> Result<(), ApplyError> {
-    let mut tickets = Vec::with_capacity(committed.len());
-    let mut entries = Vec::with_capacity(committed.len());
-    let mut bytes = 0;
-    for entry in committed {
-        bytes += entry.data.len() as u64;
-        tickets.push(entry.tickets);
-        entries.push(Entry { index: entry.index, term: entry.term, data: entry.data });
-    }
-    if entries.is_empty() {
-        return Ok(());
-    }
-    let outcomes = machine.apply(&entries)?;
-    shared.set_applied(machine.position().index, bytes);
-    for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
-        for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
-            ticket.answer(outcome);
-        }
-    }
-    Ok(())
 }

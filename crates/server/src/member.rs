@@ -24,7 +24,7 @@ use types::{
 use v2store::V2Store;
 
 use crate::admission::Admission;
-use crate::applier::Deliveries;
+use crate::applier::Applier;
 use crate::measures::Measures;
 use crate::shared::{Shared, chain};
 use crate::ticket::{ReadTicket, WriteTicket};
@@ -65,7 +65,7 @@ pub struct Member {
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) measures: Measures,
-    pub(crate) deliveries: Arc<Deliveries>,
+    pub(crate) applier: Arc<Applier>,
     pub(crate) chores: Arc<Mailbox<()>>,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -102,7 +102,7 @@ impl Member {
     pub fn stop(&self) {
         self.chores.close();
         self.house.driver.stop();
-        self.deliveries.close();
+        self.applier.close();
         for thread in self.threads.lock().drain(..) {
             // A panic was reported by its thread; what it did not do, the next start replays.
             let _ = thread.join();

@@ -15,7 +15,7 @@ use types::{ClusterId, Index, MemberId, MemberRecord, Term};
 use wal::{Identity, Observer, Recovered, Wal};
 
 use crate::admission::Admission;
-use crate::applier::{self, Deliveries, Stairs};
+use crate::applier::Applier;
 use crate::config::Config;
 use crate::folder::Folder;
 use crate::housekeeper;
@@ -118,14 +118,13 @@ impl Member {
         measures: Measures,
     ) -> Result<Arc<Self>, StartError> {
         let shared = Arc::new(Shared::new(machine.position().index));
-        // Bounded by what was admitted: consensus hands out only what was proposed and not yet applied.
-        let deliveries = Arc::new(Deliveries::new());
-        let stairs = Stairs { deliveries: Arc::clone(&deliveries), shared: Arc::clone(&shared) };
         let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
         let (mvcc, v2, members) =
             (Arc::clone(machine.mvcc()), Arc::clone(machine.v2()), Arc::clone(machine.members()));
         let store = Arc::clone(machine.store());
-        let driver = Driver::start(driver_config, replica, wal, stairs, shared.applied_number())?;
+        let applier = Arc::new(Applier::new(machine, Arc::clone(&shared), measures.backend_commit.clone()));
+        let driver =
+            Driver::start(driver_config, replica, wal, Arc::clone(&applier) as _, shared.applied_number())?;
         let house = Arc::new(House { driver, store, mvcc, v2, members, shared });
         let member = Arc::new(Self {
             house: Arc::clone(&house),
@@ -138,22 +137,19 @@ impl Member {
             request_timeout: config.request_timeout(),
             clock: Arc::clone(&config.clock),
             measures,
-            deliveries: Arc::clone(&deliveries),
+            applier,
             chores: Arc::new(Mailbox::new()),
             threads: Mutex::new(Vec::new()),
         });
-        member.start_threads(config, machine)?;
+        member.start_threads(config)?;
         Ok(member)
     }
 
-    fn start_threads(&self, config: &Config, machine: Machine) -> Result<(), StartError> {
+    fn start_threads(&self, config: &Config) -> Result<(), StartError> {
         let mut threads = self.threads.lock();
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
-        let (house, deliveries) = (Arc::clone(&self.house), Arc::clone(&self.deliveries));
-        let seconds = self.measures.backend_commit.clone();
-        threads.push(named("apply").spawn(move || {
-            applier::run(machine, &deliveries, &house.shared, &seconds);
-        })?);
+        let applier = Arc::clone(&self.applier);
+        threads.push(named("apply").spawn(move || applier.run())?);
         let (house, chores, replay) =
             (Arc::clone(&self.house), Arc::clone(&self.chores), config.replay_bytes_max);
         threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, replay, &chores))?);
