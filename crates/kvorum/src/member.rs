@@ -7,7 +7,7 @@ use std::time::Duration;
 use members::InitialClusterError;
 use server::folder::{self, Folder, FolderError};
 use server::{Member, StartError};
-use stdx::SystemClock;
+use stdx::{SystemClock, chain};
 use telemetry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -168,15 +168,4 @@ async fn upkeep(registry: Registry) {
         rounds.tick().await;
         registry.upkeep();
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -12,10 +12,11 @@ use std::time::Instant;
 use apply::{ApplyError, Entry, Machine};
 use consensus::{Committed, Mailbox, Readable, Sink, Standing};
 use parking_lot::Mutex;
+use stdx::chain;
 use telemetry::Histogram;
 use wal::AppendError;
 
-use crate::shared::{Shared, chain};
+use crate::shared::Shared;
 use crate::ticket::{ReadTicket, WriteTicket};
 
 /// A run takes entries of up to this many bytes: a batch of the database is held in memory, and its tickets

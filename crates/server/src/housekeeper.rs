@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use apply::Position;
 use consensus::Mailbox;
+use stdx::chain;
 use types::{Index, Revision};
 
 use crate::member::House;
-use crate::shared::chain;
 
 /// How often it looks when there is nothing to sweep.
 const ROUND: Duration = Duration::from_millis(200);

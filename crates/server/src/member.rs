@@ -12,7 +12,7 @@ use consensus::{Driver, Mailbox, Nudge};
 use members::Members;
 use mvcc::{Mvcc, ReadError};
 use parking_lot::Mutex;
-use stdx::Clock;
+use stdx::{Clock, chain};
 use store::Store;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -26,7 +26,7 @@ use v2store::V2Store;
 use crate::admission::Admission;
 use crate::applier::Applier;
 use crate::measures::Measures;
-use crate::shared::{Shared, chain};
+use crate::shared::Shared;
 use crate::ticket::{ReadTicket, WriteTicket};
 
 /// A read of at most this many keys is done where it was asked; a larger one might keep a network thread busy

@@ -132,15 +132,3 @@ impl Shared {
         let _ = swept.wait_for(|done| *done >= revision).await;
     }
 }
-
-/// `error` and what caused it, in one line for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

@@ -1,7 +1,9 @@
-//! What std forgot, as far as somebody uses it: the clock as an argument.
+//! What std forgot, as far as somebody uses it: the clock as an argument, an error with its causes.
 //!
 //! Code that reads time gets an `Arc<dyn Clock>`, so a test decides what time it is.
 
+mod chain;
 mod clock;
 
+pub use chain::chain;
 pub use clock::{Clock, ManualClock, SystemClock};
