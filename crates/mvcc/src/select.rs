@@ -135,6 +135,17 @@ impl Listing {
         let value = if self.values { value.map(|value| self.arena.store(value)) } else { None };
         self.entries.push(Entry { key, meta, value });
     }
+
+    /// Drops all but the first entries of an order.
+    fn keep_first(&mut self, count: usize, order: impl Fn(&Entry, &Entry) -> Ordering) {
+        self.entries.sort_by(order);
+        self.entries.truncate(count);
+        // What is kept would hold on to the allocations that it shares with what is dropped.
+        for entry in &mut self.entries {
+            entry.key = Bytes::copy_from_slice(&entry.key);
+            entry.value = entry.value.as_deref().map(Bytes::copy_from_slice);
+        }
+    }
 }
 
 /// Page after page, so that a range of any size keeps little but its answer in memory.
@@ -176,14 +187,21 @@ fn sorted(source: &dyn Source, query: &RangeQuery) -> Result<RangeReply, ReadErr
     let direction =
         if by_key && query.order == SortOrder::Descend { Direction::Backward } else { Direction::Forward };
     // One more than the limit says whether there is more; where the order is another than that of keys, every
-    // key must be looked at.
-    let enough = if by_key { limit.saturating_add(1) } else { usize::MAX };
+    // key must be looked at, though not kept. Values are not known yet when the keys are.
+    let enough = limit.saturating_add(1);
+    let room = if by_value { usize::MAX } else { enough.max(PAGE_KEYS_MAX).saturating_mul(2) };
     let mut listing = Listing::new(by_value);
     source.visit(&query.range, direction, &mut |key, meta, value| {
         if admits(query, &meta) {
             listing.push(key, meta, value);
         }
-        if listing.entries.len() < enough { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if by_key && listing.entries.len() >= enough {
+            return ControlFlow::Break(());
+        }
+        if listing.entries.len() >= room {
+            listing.keep_first(enough, |left, right| compare(query, left, right));
+        }
+        ControlFlow::Continue(())
     })?;
     let mut entries = listing.entries;
     if by_value {

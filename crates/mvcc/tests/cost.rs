@@ -160,3 +160,25 @@ fn rows_that_were_swept_cost_a_read_little() {
     assert_eq!(reply.count, KEYS);
     assert!(effort <= KEYS * 3, "19,900 dead rows, {effort} steps");
 }
+
+#[test]
+fn a_sort_that_drops_what_it_cannot_answer_keeps_the_right_ones() {
+    const KEYS: u64 = 10_000;
+    let keyspace = Keyspace::new();
+    keyspace.put((0..KEYS).map(|number| name(number * 7_919 % KEYS)));
+    keyspace.put((0..KEYS).filter(|number| number % 10 == 3).map(name));
+    for (target, order) in [
+        (types::SortTarget::Create, SortOrder::Ascend),
+        (types::SortTarget::Mod, SortOrder::Descend),
+        (types::SortTarget::Version, SortOrder::Descend),
+        (types::SortTarget::Version, SortOrder::Ascend),
+    ] {
+        let mut query = RangeQuery::of(KeyRange::all());
+        (query.target, query.order) = (target, order);
+        let (all, _) = keyspace.range(&query);
+        query.limit = 25;
+        let (page, _) = keyspace.range(&query);
+        assert!(page.more && page.count == KEYS, "{target:?}");
+        assert_eq!(page.kvs, all.kvs[..25], "{target:?}, {order:?}");
+    }
+}
