@@ -3,6 +3,7 @@
 //! INVARIANT: a stranger on the peer port costs a connection for a few seconds, and there are few of those.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub async fn serve(listener: TcpListener) {
 }
 
 async fn connection(stream: TcpStream) {
-    let service = service_fn(async |request: Request<Incoming>| Ok::<_, Infallible>(answer(&request)));
+    let service = service_fn(|request: Request<Incoming>| ready(Ok::<_, Infallible>(answer(&request))));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIME_MAX).keep_alive(false);
     if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
