@@ -27,9 +27,8 @@ pub fn unescape(text: &str) -> anyhow::Result<Vec<u8>> {
             '"' => bytes.push(b'"'),
             'x' => {
                 let digits: String = rest.by_ref().take(2).collect();
-                bytes.push(
-                    u8::from_str_radix(&digits, 16).with_context(|| format!("\\x{digits} is no byte"))?,
-                );
+                let byte = u8::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 2);
+                bytes.push(byte.with_context(|| format!("\\x{digits} is no byte"))?);
             }
             other => bail!("\\{other} is no escape"),
         }
