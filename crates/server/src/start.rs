@@ -24,8 +24,8 @@ use crate::member::{House, Member};
 use crate::shared::Shared;
 use crate::timekeeper;
 
-/// Proposals and reads that may wait for the consensus thread; more are refused. It takes all of them at once,
-/// so this many wait only when it cannot run.
+/// Proposals and reads that may wait to be seen by the replica; more are refused. A turn takes all of them at
+/// once, so this many wait only when the disk is far behind.
 const WAITING_MAX: usize = 131_072;
 
 /// Why a member did not start.
