@@ -15,16 +15,19 @@ use crate::ticket::WriteTicket;
 
 /// How often it looks. etcd looks at v2's times twice a second.
 const ROUND: Duration = Duration::from_millis(250);
+/// How often it looks while it may not act, so that a start waits for no more than that.
+const ROUND_BEFORE: Duration = Duration::from_millis(10);
 
 /// Runs until the box is closed; nothing is ever put into it.
 pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRecord, stop: &Mailbox<()>) {
     let mut nothing = Vec::new();
     let mut next = Instant::now();
     while stop.take(&mut nothing, Some(next)) {
-        next = Instant::now() + ROUND;
         if !house.shared.confirmed() {
+            next = Instant::now() + ROUND_BEFORE;
             continue;
         }
+        next = Instant::now() + ROUND;
         if house.members.get(this_member.id).as_ref() != Some(this_member) {
             house.propose_silently(&Command::SetMember(this_member.clone()), WriteTicket::silent());
         }
