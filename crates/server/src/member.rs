@@ -14,7 +14,7 @@ use mvcc::{Mvcc, ReadError};
 use parking_lot::Mutex;
 use stdx::{Clock, chain};
 use store::Store;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use types::v2::{self, Expiry, Timestamp, Write};
 use types::{
@@ -32,6 +32,9 @@ use crate::ticket::{ReadTicket, WriteTicket};
 /// A read of at most this many keys is done where it was asked; a larger one might keep a network thread busy
 /// for milliseconds and goes to a thread of its own.
 const KEYS_INLINE_MAX: u64 = 256;
+
+/// Large reads that run at once; more wait for their turn. Each may hold an answer of any size in memory.
+pub(crate) const LARGE_READS_MAX: usize = 32;
 
 /// The rooms and the way into the log, shared by requests and chores.
 pub(crate) struct House {
@@ -57,6 +60,7 @@ impl House {
 pub struct Member {
     pub(crate) house: Arc<House>,
     pub(crate) admission: Arc<Admission>,
+    pub(crate) large_reads: Arc<Semaphore>,
     pub(crate) cluster: ClusterId,
     pub(crate) id: MemberId,
     pub(crate) limits: Limits,
@@ -183,8 +187,14 @@ impl Member {
         &self,
         read: impl FnOnce(&House) -> T + Send + 'static,
     ) -> Result<T, Fault> {
+        let turn = Arc::clone(&self.large_reads).acquire_owned().await.map_err(|_| Fault::Stopped)?;
         let house = Arc::clone(&self.house);
-        tokio::task::spawn_blocking(move || read(&house)).await.map_err(|_| Fault::Stopped)
+        let reading = tokio::task::spawn_blocking(move || {
+            // With the read and not with the caller, who may be gone before it ends.
+            let _turn = turn;
+            read(&house)
+        });
+        reading.await.map_err(|_| Fault::Stopped)
     }
 
     fn is_small(&self, query: &RangeQuery) -> bool {

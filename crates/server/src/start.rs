@@ -11,6 +11,7 @@ use consensus::{
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use telemetry::{Gauge, Histogram};
+use tokio::sync::Semaphore;
 use types::{ClusterId, Index, MemberId, MemberRecord, Term};
 use wal::{Identity, Observer, Recovered, Wal};
 
@@ -20,7 +21,7 @@ use crate::config::Config;
 use crate::folder::Folder;
 use crate::housekeeper;
 use crate::measures::Measures;
-use crate::member::{House, Member};
+use crate::member::{House, LARGE_READS_MAX, Member};
 use crate::shared::Shared;
 use crate::timekeeper;
 
@@ -129,6 +130,7 @@ impl Member {
         let member = Arc::new(Self {
             house: Arc::clone(&house),
             admission: Arc::new(Admission::default()),
+            large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
             cluster,
             id,
             limits: config.limits,
