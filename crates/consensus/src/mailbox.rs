@@ -4,9 +4,12 @@
 //! under way is the next. What is put in is bounded by whoever puts it in: one piece of work for each that was
 //! admitted.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+/// Pauses of the processor between two looks at a box, so that the looks do not hinder who puts in.
+const LOOKS_BETWEEN: u32 = 64;
 
 /// See the module.
 pub struct Mailbox<T> {
@@ -85,6 +88,17 @@ impl<T> Mailbox<T> {
     pub fn take_now(&self, items: &mut Vec<T>) -> bool {
         std::mem::swap(&mut self.state.lock().items, items);
         !items.is_empty()
+    }
+
+    /// Looks for something for up to `span` without sleeping. A sleeper is slow to wake, and what is likely to
+    /// come within that time is worth the look.
+    pub fn look_out(&self, span: Duration) {
+        let began = Instant::now();
+        while self.is_empty() && began.elapsed() < span {
+            for _ in 0..LOOKS_BETWEEN {
+                std::hint::spin_loop();
+            }
+        }
     }
 
     fn filled_or<A>(&self, deadline: Option<Instant>, act: impl FnOnce(&mut State<T>) -> A) -> A {

@@ -1,5 +1,7 @@
 //! The thread that owns the log files: what waited while the last sync ran goes down in one write and one sync.
 
+use std::time::Duration;
+
 use wal::{AppendError, Batch, Durability, Wal};
 
 use crate::floor::{Floor, Input};
@@ -14,6 +16,10 @@ pub(crate) enum Job {
     Release(u64),
 }
 
+/// How long the log's thread looks for more to write before it sleeps: a client that waits for each of its
+/// writes sends the next within that time.
+const LOOK_OUT: Duration = Duration::from_micros(100);
+
 /// Runs until the box is closed. An error is final: what is on disk is unknown from then on, so nothing more
 /// may be acknowledged.
 pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
@@ -26,7 +32,10 @@ pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
     while jobs.take(&mut taken, None) {
         match write(&mut wal, &mut batch, taken.drain(..)) {
             // This thread steps the replica with the news: what waited for it comes back as the next job.
-            Ok(Some(durable)) => floor.report(Input::Persisted(durable), || jobs.is_empty()),
+            Ok(Some(durable)) => {
+                floor.report(Input::Persisted(durable), || jobs.is_empty());
+                jobs.look_out(LOOK_OUT);
+            }
             Ok(None) => {}
             Err(error) => {
                 // First the news, then the end: a turn that finds the box closed asks no further.
