@@ -9,7 +9,7 @@ use members::{InitialCluster, InitialClusterError, MemberUrl, Scheme, UrlError};
 use telemetry::{LogLevel, LogOutput};
 use types::Limits;
 
-use crate::command_line::{Settings, parse_bool, parse_unsigned, parse_urls};
+use crate::command_line::{Settings, parse_bool, parse_duration, parse_unsigned, parse_urls};
 use crate::flags::Flag;
 
 /// Everything that a member needs to know before it starts.
@@ -27,8 +27,8 @@ pub struct Config {
     pub listen_peer_urls: Vec<MemberUrl>,
     /// Where members reach it.
     pub advertise_peer_urls: Vec<MemberUrl>,
-    /// The first members as they were given; `None` is this one alone.
-    pub initial_cluster: Option<String>,
+    /// Where the first members are written down.
+    pub initial: InitialSource,
     /// Makes or joins.
     pub initial_state: InitialState,
     /// Goes into ids.
@@ -41,6 +41,18 @@ pub struct Config {
     pub heartbeat: Duration,
     /// How long a silent leader is believed in.
     pub election: Duration,
+    /// Whether a member asks around before an election.
+    pub pre_vote: bool,
+    /// Whether a dangerous change of members is refused.
+    pub strict_reconfiguration: bool,
+    /// How many learners there may be.
+    pub learners_max: usize,
+    /// Whether a start compares data with the others.
+    pub corrupt_check_at_start: bool,
+    /// How often the leader compares the members' data.
+    pub corrupt_check_every: Option<Duration>,
+    /// Whether to go on alone.
+    pub force_new_cluster: bool,
     /// What the log leaves out.
     pub log_level: LogLevel,
     /// Where it goes.
@@ -54,6 +66,24 @@ pub enum InitialState {
     New,
     /// Joins one.
     Existing,
+}
+
+/// Where a member with an empty folder reads who the first members are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InitialSource {
+    /// Nowhere: it is alone.
+    Alone,
+    /// In a flag.
+    List(String),
+    /// Under a URL where the first members meet.
+    Discovery(String),
+    /// In the SRV records of a domain.
+    Srv {
+        /// The domain.
+        domain: String,
+        /// What follows the name of the service; may be empty.
+        suffix: String,
+    },
 }
 
 /// Why settings do not make a member. Where etcd has a text for it, it is etcd's.
@@ -104,6 +134,26 @@ pub enum ConfigError {
     /// A dead leader would be missed too late.
     #[error("--election-timeout[{0}ms] is too long, and should be set less than 50000ms")]
     ElectionTooLong(u64),
+    /// Only one of them can be right.
+    #[error(
+        "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\""
+    )]
+    ManySources,
+    /// Known to etcd and not offered.
+    #[error(
+        "--discovery-proxy is not offered by Kvorum: give a --discovery URL that this member can reach itself"
+    )]
+    DiscoveryProxy,
+    /// Known to etcd before 3.6.
+    #[error(
+        "--proxy={0} is not offered: the v2 proxy is gone, as in etcd since 3.6; clients can use the members' own URLs"
+    )]
+    Proxy(String),
+    /// One setting under two names.
+    #[error(
+        "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please use --corrupt-check-time only"
+    )]
+    TwoNames,
     /// Two places of which one is a name for the other.
     #[error("multi logoutput for \"default\" is not supported yet")]
     LogOutputs,
@@ -137,24 +187,30 @@ impl Config {
             advertise_client_urls: advertised(settings, "advertise-client-urls")?,
             listen_peer_urls: listened(settings, "listen-peer-urls")?,
             advertise_peer_urls: advertised(settings, "initial-advertise-peer-urls")?,
-            initial_cluster: settings
-                .is_given("initial-cluster")
-                .then(|| settings.value("initial-cluster").to_owned()),
+            initial: initial_source(settings)?,
             initial_state: if state == "existing" { InitialState::Existing } else { InitialState::New },
             token: settings.value("initial-cluster-token").to_owned(),
-            enable_v2: parse_bool(settings.value("enable-v2")).unwrap_or(true),
+            enable_v2: yes(settings, "enable-v2"),
             limits,
             heartbeat: Duration::from_millis(heartbeat),
             election: Duration::from_millis(election),
+            pre_vote: yes(settings, "pre-vote"),
+            strict_reconfiguration: yes(settings, "strict-reconfig-check"),
+            learners_max: size(settings, "max-learners"),
+            corrupt_check_at_start: yes(settings, "experimental-initial-corrupt-check"),
+            corrupt_check_every: corrupt_check_every(settings)?,
+            force_new_cluster: yes(settings, "force-new-cluster"),
             log_level: settings.value("log-level").parse().unwrap_or_default(),
             log_outputs: log_outputs(settings.value("log-outputs"))?,
             name,
         })
     }
+}
 
+impl Config {
     /// The members that a new cluster starts with. It matters once, when there is no data yet.
     pub fn founders(&self) -> Result<InitialCluster, InitialClusterError> {
-        let Some(list) = &self.initial_cluster else { return self.alone() };
+        let InitialSource::List(list) = &self.initial else { return self.alone() };
         let cluster = InitialCluster::parse(list)?;
         cluster.check_founder(&self.name, &self.advertise_peer_urls)?;
         Ok(cluster)
@@ -183,6 +239,37 @@ fn ticks(settings: &Settings) -> Result<(u64, u64), ConfigError> {
     Ok((heartbeat, election))
 }
 
+fn initial_source(settings: &Settings) -> Result<InitialSource, ConfigError> {
+    match settings.value("proxy") {
+        "off" => {}
+        other => return Err(ConfigError::Proxy(other.to_owned())),
+    }
+    if !settings.value("discovery-proxy").is_empty() {
+        return Err(ConfigError::DiscoveryProxy);
+    }
+    let value = |flag| Some(settings.value(flag).to_owned()).filter(|value| !value.is_empty());
+    let list = settings.is_given("initial-cluster").then(|| settings.value("initial-cluster").to_owned());
+    match (list, value("discovery"), value("discovery-srv")) {
+        (None, None, None) => Ok(InitialSource::Alone),
+        (Some(list), None, None) => Ok(InitialSource::List(list)),
+        (None, Some(url), None) => Ok(InitialSource::Discovery(url)),
+        (None, None, Some(domain)) => {
+            Ok(InitialSource::Srv { domain, suffix: settings.value("discovery-srv-name").to_owned() })
+        }
+        _ => Err(ConfigError::ManySources),
+    }
+}
+
+fn corrupt_check_every(settings: &Settings) -> Result<Option<Duration>, ConfigError> {
+    let (new, old) = ("corrupt-check-time", "experimental-corrupt-check-time");
+    if settings.is_given(new) && settings.is_given(old) {
+        return Err(ConfigError::TwoNames);
+    }
+    let name = if settings.is_given(old) { old } else { new };
+    let every = parse_duration(settings.value(name)).expect("the command line checked it");
+    Ok(Some(every).filter(|every| !every.is_zero()))
+}
+
 fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
     // An empty list is as good as none: etcd's flag keeps what it had.
     let value = match settings.value(flag) {
@@ -209,6 +296,10 @@ fn advertised(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>,
         url.check_advertisable().map_err(refused)?;
     }
     Ok(urls)
+}
+
+fn yes(settings: &Settings, flag: &str) -> bool {
+    parse_bool(settings.value(flag)).expect("the command line checked it")
 }
 
 fn number(settings: &Settings, flag: &str) -> u64 {

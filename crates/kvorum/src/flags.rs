@@ -12,6 +12,8 @@ pub enum Section {
     Clustering,
     /// What it says.
     Logging,
+    /// What it does only because somebody insists.
+    Unsafe,
 }
 
 /// What may be said after a flag.
@@ -25,6 +27,8 @@ pub enum Kind {
     Unsigned,
     /// A number.
     Signed,
+    /// A time as Go writes it: `90s`, `1h30m`.
+    Duration,
     /// URLs with commas between them.
     Urls,
     /// One of these words.
@@ -83,8 +87,10 @@ const fn ignored(flag: Flag, reason: &'static str) -> Flag {
     Flag { effect: Effect::Ignored(reason), ..flag }
 }
 
-use Kind::{Bool, Choice, Signed, Text, Unsigned, Urls};
-use Section::{Clustering, Logging, Member};
+use Kind::{Bool, Choice, Duration, Signed, Text, Unsigned, Urls};
+use Section::{Clustering, Logging, Member, Unsafe};
+
+const NO_PROXY: &str = "the v2 proxy is gone, as in etcd since 3.6";
 
 /// Every flag that names a setting, in the order of the help.
 pub static FLAGS: &[Flag] = &[
@@ -108,8 +114,20 @@ pub static FLAGS: &[Flag] = &[
         "1000",
         "How long a silent leader is believed in, in ms; at least five heartbeats.",
     ),
+    ignored(
+        flag(Member, "initial-election-tick-advance", Bool, "true", "Accepted for etcd's sake."),
+        "a member alone elects itself at once, and others hear of a leader within a heartbeat",
+    ),
     flag(Member, "listen-peer-urls", Urls, "http://localhost:2380", "Where other members are heard."),
     flag(Member, "listen-client-urls", Urls, "http://localhost:2379", "Where clients are heard."),
+    ignored(
+        flag(Member, "max-snapshots", Unsigned, "5", "Accepted for etcd's sake."),
+        "a snapshot is made for a member that needs it, and goes when that member has it",
+    ),
+    ignored(
+        flag(Member, "max-wals", Unsigned, "5", "Accepted for etcd's sake."),
+        "files of the log are used again as soon as the log is released",
+    ),
     ignored(
         flag(Member, "quota-backend-bytes", Signed, "0", "Accepted for etcd's sake."),
         "there is no quota yet: the database may fill the disk",
@@ -147,11 +165,82 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(
         Clustering,
+        "discovery",
+        Text,
+        "",
+        "A URL under which the first members find one another, instead of --initial-cluster: a v2 key of an etcd\nor Kvorum, or what etcd's discovery service gave.",
+    ),
+    ignored(
+        flag(
+            Clustering,
+            "discovery-fallback",
+            Choice(&["exit", "proxy"]),
+            "exit",
+            "Accepted for etcd's sake.",
+        ),
+        "the v2 proxy is gone, as in etcd since 3.6: a member that is too many ends",
+    ),
+    flag(Clustering, "discovery-proxy", Text, "", "Not offered: a start with it is refused."),
+    flag(
+        Clustering,
+        "discovery-srv",
+        Text,
+        "",
+        "A domain whose SRV records (_etcd-server._tcp) name the first members, instead of --initial-cluster.",
+    ),
+    flag(Clustering, "discovery-srv-name", Text, "", "With it the service is _etcd-server-NAME._tcp."),
+    flag(
+        Clustering,
         "advertise-client-urls",
         Urls,
         "http://localhost:2379",
         "Where clients reach this member.",
     ),
+    flag(
+        Clustering,
+        "strict-reconfig-check",
+        Bool,
+        "true",
+        "Refuse a change of members that would leave no majority of started ones.",
+    ),
+    flag(
+        Clustering,
+        "pre-vote",
+        Bool,
+        "true",
+        "Ask around before an election, so that a member that was cut off disturbs nobody when it is back.",
+    ),
+    flag(Clustering, "max-learners", Unsigned, "1", "How many learners the cluster may have."),
+    flag(
+        Clustering,
+        "experimental-initial-corrupt-check",
+        Bool,
+        "false",
+        "Compare this member's data with the others' before it serves.",
+    ),
+    flag(
+        Clustering,
+        "corrupt-check-time",
+        Duration,
+        "0s",
+        "How often the leader compares the members' data; 0s is never.",
+    ),
+    flag(
+        Clustering,
+        "experimental-corrupt-check-time",
+        Duration,
+        "0s",
+        "The older name of corrupt-check-time.",
+    ),
+    flag(Clustering, "proxy", Choice(&["off", "readonly", "on"]), "off", "Not offered: only off is taken."),
+    ignored(flag(Clustering, "proxy-failure-wait", Unsigned, "5000", "Accepted for etcd's sake."), NO_PROXY),
+    ignored(
+        flag(Clustering, "proxy-refresh-interval", Unsigned, "30000", "Accepted for etcd's sake."),
+        NO_PROXY,
+    ),
+    ignored(flag(Clustering, "proxy-dial-timeout", Unsigned, "1000", "Accepted for etcd's sake."), NO_PROXY),
+    ignored(flag(Clustering, "proxy-write-timeout", Unsigned, "5000", "Accepted for etcd's sake."), NO_PROXY),
+    ignored(flag(Clustering, "proxy-read-timeout", Unsigned, "0", "Accepted for etcd's sake."), NO_PROXY),
     ignored(
         flag(Logging, "logger", Choice(&["zap"]), "zap", "Accepted for etcd's sake."),
         "there is one logger, and its lines have the shape of zap's",
@@ -173,5 +262,12 @@ pub static FLAGS: &[Flag] = &[
     ignored(
         flag(Logging, "log-format", Choice(&["json", "console"]), "json", "Accepted for etcd's sake."),
         "the log is written as JSON",
+    ),
+    flag(
+        Unsafe,
+        "force-new-cluster",
+        Bool,
+        "false",
+        "Go on alone with the data in the folder and forget every other member. For when a majority is lost for ever.",
     ),
 ];

@@ -27,7 +27,8 @@ pub fn usage() -> String {
     "Usage:\n\n  \
      kvorum [flags]\n    Run a member.\n\n  \
      kvorum --version\n    Say which version this is.\n\n  \
-     kvorum -h | --help\n    Explain every flag.\n\n\
+     kvorum -h | --help\n    Explain every flag.\n\n  \
+     kvorum health [--endpoint http://127.0.0.1:2379]\n    Ask a member whether it serves: exit status 0 or 1, and a line that says why.\n\n\
      A flag may be given as an environment variable too: --data-dir is ETCD_DATA_DIR.\n\n"
         .to_owned()
 }
@@ -35,9 +36,12 @@ pub fn usage() -> String {
 /// Every flag, by section.
 pub fn flags() -> String {
     let mut text = String::new();
-    for (section, title) in
-        [(Section::Member, "Member"), (Section::Clustering, "Clustering"), (Section::Logging, "Logging")]
-    {
+    for (section, title) in [
+        (Section::Member, "Member"),
+        (Section::Clustering, "Clustering"),
+        (Section::Logging, "Logging"),
+        (Section::Unsafe, "Unsafe feature"),
+    ] {
         let _ = writeln!(text, "\n{title}:");
         for flag in FLAGS.iter().filter(|flag| flag.section == section) {
             let _ = writeln!(text, "  --{} '{}'", flag.name, flag.default);

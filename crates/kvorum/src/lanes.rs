@@ -1,4 +1,4 @@
-//! Threads that speak to clients: each with a runtime of its own, on which a connection stays for its life.
+//! Threads that speak to clients, and the one that speaks to other members: each with a runtime of its own, on which a connection stays for its life.
 //!
 //! A runtime of several threads would share the work more evenly, but it wakes threads for one another and
 //! runs a connection's writer as soon as the first of its answers is there. A lane runs everything that is
@@ -18,15 +18,15 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts `count` threads.
-    pub fn start(count: usize) -> io::Result<Self> {
+    /// Starts a thread for each name.
+    pub fn start(names: impl IntoIterator<Item = String>) -> io::Result<Self> {
         let mut lanes = Self { handles: Vec::new(), stop: watch::channel(false).0, threads: Vec::new() };
-        for number in 0..count {
+        for name in names {
             // Outcomes that came from other threads first: the connections that write them wait behind.
             let runtime = Builder::new_current_thread().enable_all().global_queue_interval(1).build()?;
             let mut stop = lanes.stop.subscribe();
             lanes.handles.push(runtime.handle().clone());
-            lanes.threads.push(thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
+            lanes.threads.push(thread::Builder::new().name(name).spawn(move || {
                 // It fails when the sender is gone, and then it is time to stop too.
                 runtime.block_on(async { drop(stop.wait_for(|stop| *stop).await) });
             })?);

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use members::InitialClusterError;
 use server::folder::{self, Folder, FolderError};
-use server::{Member, StartError};
+use server::{Beginning, Member, StartError};
 use stdx::{SystemClock, chain};
 use telemetry::Registry;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::config::{Config, InitialState};
+use crate::config::{Config, InitialSource, InitialState};
 use crate::lanes::Lanes;
 use crate::listen::{ListenError, listen};
 use crate::peer;
@@ -51,6 +52,9 @@ pub enum LaunchError {
         "--initial-cluster-state is existing and the data folder is empty: this version of Kvorum does not join clusters"
     )]
     CannotJoin,
+    /// Likewise.
+    #[error("this version of Kvorum does not know --discovery and --discovery-srv yet")]
+    NoDiscovery,
     /// The member itself.
     #[error("{}", chain(.0))]
     Start(#[from] StartError),
@@ -71,6 +75,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
     lanes: Lanes,
+    _peer_lane: Lanes,
     /// Held until everything else is gone.
     _folder: Folder,
 }
@@ -82,7 +87,9 @@ impl Running {
         let peers = listen(&config.listen_peer_urls, "listen-peer-urls").await?;
         let clients = listen(&config.listen_client_urls, "listen-client-urls").await?;
         let registry = Registry::new();
-        let settings = server_config(config, registry.clone())?;
+        let peer_lane = Lanes::start(["peers".to_owned()])?;
+        let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
+        let settings = server_config(config, registry.clone(), peer_runtime.clone())?;
         let folder = folder::open(&config.data_dir)?;
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
         let (member, folder) = tokio::task::spawn_blocking(start).await??;
@@ -90,8 +97,19 @@ impl Running {
             peers.into_iter().map(|peer| tokio::spawn(peer::serve(peer))).collect();
         chores.push(tokio::spawn(upkeep(registry.clone())));
         let (stop, _) = watch::channel(false);
-        let lanes = Lanes::start(thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX))?;
-        Ok(Self { member, registry, clients, gateways: JoinSet::new(), stop, chores, lanes, _folder: folder })
+        let lanes = thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX);
+        let lanes = Lanes::start((0..lanes).map(|number| format!("lane-{number}")))?;
+        Ok(Self {
+            member,
+            registry,
+            clients,
+            gateways: JoinSet::new(),
+            stop,
+            chores,
+            lanes,
+            _peer_lane: peer_lane,
+            _folder: folder,
+        })
     }
 
     /// The member.
@@ -127,9 +145,12 @@ impl Running {
     }
 }
 
-fn server_config(config: &Config, registry: Registry) -> Result<server::Config, LaunchError> {
+fn server_config(config: &Config, registry: Registry, peers: Handle) -> Result<server::Config, LaunchError> {
     let has_log = folder::has_log(&config.data_dir);
     // What the flags say of the beginning is read at the beginning alone, as in etcd.
+    if matches!(config.initial, InitialSource::Discovery(_) | InitialSource::Srv { .. }) && !has_log {
+        return Err(LaunchError::NoDiscovery);
+    }
     let founders = match config.founders() {
         Err(_) if has_log => config.alone()?,
         founders => founders?,
@@ -147,7 +168,15 @@ fn server_config(config: &Config, registry: Registry) -> Result<server::Config, 
         name: config.name.clone(),
         member: members::member_id(&peer_urls, &config.token),
         cluster: founders.cluster_id(&config.token)?,
+        beginning: Beginning::Found,
         founders: founders.members(&config.token)?,
+        force_alone: config.force_new_cluster,
+        pre_vote: config.pre_vote,
+        strict_reconfiguration: config.strict_reconfiguration,
+        learners_max: config.learners_max,
+        corrupt_check_at_start: config.corrupt_check_at_start,
+        corrupt_check_every: config.corrupt_check_every,
+        peers,
         client_urls: config.advertise_client_urls.iter().map(text).collect(),
         limits: config.limits,
         heartbeat: config.heartbeat,

@@ -7,6 +7,15 @@ use stdx::Clock;
 use telemetry::Registry;
 use types::{ClusterId, Limits, MemberId, MemberRecord};
 
+/// What a member with an empty folder does. One with data goes on with what it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// It makes the cluster, together with the other founders.
+    Found,
+    /// It joins a cluster that knows it already, with an empty log.
+    Join,
+}
+
 /// See the module.
 #[derive(Clone)]
 pub struct Config {
@@ -17,8 +26,25 @@ pub struct Config {
     pub member: MemberId,
     /// The cluster's id; likewise.
     pub cluster: ClusterId,
-    /// Everybody the cluster begins with, this member too; likewise.
+    /// How it begins; likewise.
+    pub beginning: Beginning,
+    /// Everybody the cluster begins with, or has as this member joins it; this member too; likewise.
     pub founders: Vec<MemberRecord>,
+    /// Whether to go on alone with the data in the folder, whoever else was a member: an operator's way out when
+    /// the others are lost for ever.
+    pub force_alone: bool,
+    /// Whether a member asks around before it disturbs a leader with an election.
+    pub pre_vote: bool,
+    /// Whether a change of members is refused that would cost the cluster its majority of started members.
+    pub strict_reconfiguration: bool,
+    /// How many learners the cluster may have.
+    pub learners_max: usize,
+    /// Whether a start compares this member's state with the others' before it serves.
+    pub corrupt_check_at_start: bool,
+    /// How often a leader compares the members' states; `None` is never.
+    pub corrupt_check_every: Option<Duration>,
+    /// Where what is said to other members runs: a runtime of its own, so that clients cannot delay a heartbeat.
+    pub peers: tokio::runtime::Handle,
     /// Where clients reach this member; told to the cluster at every start.
     pub client_urls: Vec<String>,
     /// What one request may cost.

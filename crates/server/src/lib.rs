@@ -23,7 +23,7 @@ mod measures;
 
 pub mod folder;
 
-pub use config::Config;
+pub use config::{Beginning, Config};
 pub use member::Member;
 pub use start::StartError;
 

@@ -16,7 +16,7 @@ use types::{
 };
 use wal::double::DoubleDisk;
 
-use crate::{Config, Member, folder};
+use crate::{Beginning, Config, Member, folder};
 
 const MEMBER: MemberId = MemberId(0xbee);
 
@@ -35,7 +35,15 @@ fn config() -> Config {
         name: "n".to_owned(),
         member: MEMBER,
         cluster: ClusterId(0xcafe),
+        beginning: Beginning::Found,
         founders: vec![founder],
+        force_alone: false,
+        pre_vote: true,
+        strict_reconfiguration: true,
+        learners_max: 1,
+        corrupt_check_at_start: false,
+        corrupt_check_every: None,
+        peers: tokio::runtime::Handle::current(),
         client_urls: vec!["http://127.0.0.1:2379".to_owned()],
         limits: Limits::default(),
         heartbeat: Duration::from_millis(10),
