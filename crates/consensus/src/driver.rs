@@ -1,18 +1,23 @@
 //! Runs a replica in a member: the floor where it is stepped, a thread for the log files, and one for the time.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use types::Index;
+use types::{Index, MemberId};
 use wal::{AppendError, Wal};
 
+use crate::envelope::Envelope;
 use crate::floor::{Floor, Input, Nudge, Turns};
+use crate::log::LogError;
 use crate::mailbox::Mailbox;
-use crate::replica::{Committed, Proposal, Readable, Replica, Standing};
+use crate::proposal::{Change, Committed, Kind, NotTaken, Proposal, Readable};
+use crate::replica::Replica;
+use crate::snapshot::{SnapshotMark, SnapshotOffer};
+use crate::standing::{Standing, Survey};
 use crate::writer::{self, Job};
 
 /// What the driver must know besides its replica.
@@ -24,9 +29,11 @@ pub struct DriverConfig {
     pub waiting_max: usize,
 }
 
-/// Where the work goes. Called by whoever steps the replica, one at a time: nothing here may wait, but for
-/// [`Sink::apply_here`].
+/// Where the work goes. Called by whoever steps the replica, one at a time: nothing here may wait or come back
+/// to the driver with a question, but for [`Sink::apply_here`] and [`Sink::install`].
 pub trait Sink<W, R>: Send + Sync + 'static {
+    /// Messages to other members. What cannot be sent at once is dropped.
+    fn messages(&self, messages: Vec<Envelope>);
     /// Entries to apply, in order, each once. They may lie until one of the next two is called.
     fn committed(&self, entries: Vec<Committed<W>>);
     /// Entries lie ready, and the caller has others to do.
@@ -36,12 +43,41 @@ pub trait Sink<W, R>: Send + Sync + 'static {
     fn apply_here(&self);
     /// Reads to answer once their index is applied.
     fn readable(&self, reads: Vec<Readable<R>>);
-    /// Proposals that did not happen and will not.
-    fn overtaken(&self, tickets: Vec<W>);
-    /// Term, leader, role or commit index changed.
+    /// Proposals that certainly did not happen.
+    fn refused(&self, tickets: Vec<(W, NotTaken)>);
+    /// Term, leader, role, seat or commit index changed.
     fn standing(&self, standing: Standing);
-    /// The log failed. The member must end: nothing more will be committed here.
-    fn failed(&self, error: AppendError);
+    /// A snapshot is to be fetched, instead of any that was offered before. The outcome is told through the
+    /// [`Door`].
+    fn offer(&self, offer: SnapshotOffer);
+    /// The fetched snapshot takes the place of the machine's state, durably and for every reader, before this
+    /// returns. Called on the log's thread, outside of any step, before the log is emptied. Nothing that was
+    /// handed out as committed before may be applied after it. An error ends the member.
+    fn install(&self, mark: &SnapshotMark) -> Result<(), String>;
+    /// The member must end: nothing more will be committed here.
+    fn failed(&self, failure: Failure);
+}
+
+/// Why a driver has ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The log could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log is not what it has to be.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A snapshot could not be installed.
+    #[error("cannot install the snapshot of index {index}: {reason}")]
+    Install {
+        /// The snapshot's index.
+        index: Index,
+        /// What the sink said.
+        reason: String,
+    },
+    /// raft found itself in a state that cannot be.
+    #[error("raft cannot go on: {0}")]
+    Raft(String),
 }
 
 /// Why something was not taken in.
@@ -51,6 +87,51 @@ pub enum Refused {
     Busy,
     /// The driver has stopped.
     Stopped,
+}
+
+/// The way to a running replica for those that the driver itself leads to: they must not keep it alive. What comes
+/// after its end is dropped.
+pub struct Door<W, R>(Weak<Floor<W, R>>);
+
+impl<W, R> Clone for Door<W, R> {
+    fn clone(&self) -> Self {
+        Self(Weak::clone(&self.0))
+    }
+}
+
+impl<W: Send + 'static, R: Send + 'static> Door<W, R> {
+    /// Messages came in. The caller's thread may step the replica.
+    pub fn receive(&self, messages: Vec<Envelope>) {
+        if let Some(floor) = self.0.upgrade() {
+            floor.receive(messages);
+        }
+    }
+
+    /// The state machine has accepted a change. To be told before it is told that its entry is applied.
+    pub fn change_applied(&self, change: Change) {
+        self.bring(Input::Changed(change));
+    }
+
+    /// An offered snapshot is here and whole.
+    pub fn snapshot_fetched(&self, offer: SnapshotOffer) {
+        self.bring(Input::Fetched(offer));
+    }
+
+    /// An offered snapshot cannot be had.
+    pub fn snapshot_failed(&self, offer: SnapshotOffer) {
+        self.bring(Input::FetchFailed(offer));
+    }
+
+    /// Messages to a member were lost.
+    pub fn unreachable(&self, member: MemberId) {
+        self.bring(Input::Unreachable(member));
+    }
+
+    fn bring(&self, input: Input<W, R>) {
+        if let Some(floor) = self.0.upgrade() {
+            floor.bring(input);
+        }
+    }
 }
 
 /// A running replica. Dropping it stops it.
@@ -63,18 +144,22 @@ pub struct Driver<W, R> {
 }
 
 impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
-    /// Starts the threads. `applied` is where the state machine says how far it got.
+    /// Starts the threads. `sink` is made with the way back in; `applied` is where the state machine says how far
+    /// it got.
     pub fn start(
         config: DriverConfig,
         replica: Replica<W, R>,
         wal: Wal,
-        sink: Arc<dyn Sink<W, R>>,
+        sink: impl FnOnce(Door<W, R>) -> Arc<dyn Sink<W, R>>,
         applied: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
         // Bounded by the replica: it hands out entries only as fast as proposals are admitted.
         let (jobs, time) = (Arc::new(Mailbox::new()), Arc::new(Mailbox::new()));
         let (work, relief) = (Arc::clone(&jobs), Arc::clone(&time));
-        let floor = Arc::new(Floor::new(replica, sink, work, applied, relief, config.waiting_max));
+        let floor = Arc::new_cyclic(|floor| {
+            let sink = sink(Door(Weak::clone(floor)));
+            Floor::new(replica, sink, work, applied, relief, config.waiting_max)
+        });
         let driver = Self { floor, jobs, time, threads: Mutex::new(Vec::new()) };
         let (floor, jobs, time) = (&driver.floor, &driver.jobs, &driver.time);
         let log = thread::Builder::new().name("wal".into()).spawn({
@@ -90,15 +175,32 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
         Ok(driver)
     }
 
-    /// Puts an encoded run of commands into the log. The ticket comes back through the sink. Others that are
-    /// about to propose may do so before the nudge is dropped: they travel together.
-    pub fn propose(&self, data: Bytes, ticket: W) -> Result<Option<Nudge>, Refused> {
-        self.floor.offer(Input::Propose(Proposal { data, ticket }))
+    /// The way in for those that must not keep the driver alive.
+    pub fn door(&self) -> Door<W, R> {
+        Door(Arc::downgrade(&self.floor))
+    }
+
+    /// Puts an encoded command into the log, wherever it is led. The ticket comes back through the sink, or is
+    /// dropped when nobody can tell what became of it. Others that are about to propose may do so before the
+    /// nudge is dropped: they travel together.
+    pub fn propose(&self, data: Bytes, kind: Kind, ticket: W) -> Result<Option<Nudge>, Refused> {
+        self.floor.offer(Input::Propose(Proposal { data, ticket, kind }))
     }
 
     /// Asks for a linearizable read. The ticket comes back through the sink; the nudge is as for a proposal.
     pub fn read(&self, ticket: R) -> Result<Option<Nudge>, Refused> {
         self.floor.offer(Input::Read(ticket))
+    }
+
+    /// Hands the lead over to another voter, if this member leads. See [`Survey::transferee`] and [`Standing`] for
+    /// what becomes of it.
+    pub fn transfer(&self, member: MemberId) {
+        self.floor.bring(Input::Transfer(member));
+    }
+
+    /// Everything that the replica can tell. Waits for a step to end; not to be asked from within a sink.
+    pub fn survey(&self) -> Survey {
+        self.floor.survey()
     }
 
     /// Says that entries up to `index` are no longer needed here: their effects are on disk.

@@ -7,24 +7,34 @@
 //! INVARIANT: nobody waits for a turn. What is left here is taken by who holds the turn, or has a nudge.
 //! INVARIANT: a turn touches neither disk nor network, so that time goes on for raft while a disk stalls.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use types::Index;
-use wal::AppendError;
+use types::{Index, MemberId};
 
-use crate::driver::{Refused, Sink};
+use crate::driver::{Failure, Refused, Sink};
+use crate::envelope::Envelope;
 use crate::mailbox::Mailbox;
-use crate::replica::{Proposal, Replica, Standing};
+use crate::proposal::{Change, Proposal};
+use crate::replica::{Output, Replica};
+use crate::snapshot::{SnapshotMark, SnapshotOffer};
+use crate::standing::{Standing, Survey};
 use crate::writer::Job;
 
 /// What somebody brings to the replica.
 pub(crate) enum Input<W, R> {
     Propose(Proposal<W>),
     Read(R),
+    Receive(Vec<Envelope>),
+    Changed(Change),
+    Fetched(SnapshotOffer),
+    FetchFailed(SnapshotOffer),
+    Unreachable(MemberId),
+    Transfer(MemberId),
     Persisted(u64),
-    Failed(AppendError),
+    Failed(Failure),
 }
 
 /// See the module.
@@ -37,23 +47,34 @@ pub(crate) struct Floor<W, R> {
     waiting_max: usize,
 }
 
+/// Messages of peers that wait for a turn hold up to this many bytes; more are dropped, as on a bad line.
+const RECEIVED_BYTES_MAX: usize = 64 << 20;
 /// A thread that came for one turn takes up to this many for others who bring something meanwhile.
 const ROUNDS_MAX: usize = 8;
 
 #[allow(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 struct Entrance<W, R> {
     inputs: Vec<Input<W, R>>,
+    received_bytes: usize,
     // Among the inputs is one that has to be seen at once.
     urgent: bool,
     // A unit of time went by. One at most: after a stall, ticks that nobody could act on would only start
     // elections.
     ticked: bool,
-    // The log writes for a cluster of one. A proposal could only wait behind that write, so it waits here and
-    // comes with the news of its end, in one entry with all others that did.
-    patient: bool,
+    // A proposal that comes now could only wait behind what is under way: it waits here, until there are that many
+    // bytes or there is news (a write's end, a peer's answer, at the latest a tick), and goes in one entry with all
+    // others that did.
+    patience_bytes: usize,
+    waiting_bytes: usize,
     // Somebody holds a nudge.
     nudged: bool,
     closed: bool,
+}
+
+impl<W, R> Entrance<W, R> {
+    fn is_patient(&self) -> bool {
+        self.waiting_bytes < self.patience_bytes
+    }
 }
 
 /// The duty to have the replica see what was brought. It is done when this is dropped; others that are about to
@@ -82,9 +103,11 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
     ) -> Self {
         let entrance = Entrance {
             inputs: Vec::new(),
+            received_bytes: 0,
             urgent: false,
             ticked: false,
-            patient: false,
+            patience_bytes: 0,
+            waiting_bytes: 0,
             nudged: false,
             closed: false,
         };
@@ -104,7 +127,10 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
 
     /// Brings a client's request, unless too much waits. The nudge, if there is one, is the caller's to drop.
     pub(crate) fn offer(self: &Arc<Self>, input: Input<W, R>) -> Result<Option<Nudge>, Refused> {
-        let can_wait = matches!(input, Input::Propose(_));
+        let (can_wait, bytes) = match &input {
+            Input::Propose(proposal) => (true, proposal.data.len()),
+            _ => (false, 0),
+        };
         let mut entrance = self.entrance.lock();
         if entrance.closed {
             return Err(Refused::Stopped);
@@ -113,7 +139,8 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             return Err(Refused::Busy);
         }
         entrance.inputs.push(input);
-        if can_wait && entrance.patient {
+        entrance.waiting_bytes += bytes;
+        if can_wait && entrance.is_patient() {
             return Ok(None);
         }
         entrance.urgent |= !can_wait;
@@ -122,6 +149,44 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         }
         drop(entrance);
         Ok(Some(Nudge(self.clone())))
+    }
+
+    /// Brings messages of peers, on the caller's thread, and has the replica see them.
+    pub(crate) fn receive(&self, messages: Vec<Envelope>) {
+        let bytes: usize = messages.iter().map(Envelope::bytes).sum();
+        {
+            let mut entrance = self.entrance.lock();
+            if entrance.closed || entrance.received_bytes > RECEIVED_BYTES_MAX {
+                return;
+            }
+            entrance.received_bytes += bytes;
+            entrance.inputs.push(Input::Receive(messages));
+            entrance.urgent = true;
+        }
+        self.take_turns_and_rouse();
+    }
+
+    /// Brings what is rare and must be seen, and has the replica see it.
+    pub(crate) fn bring(&self, input: Input<W, R>) {
+        {
+            let mut entrance = self.entrance.lock();
+            if entrance.closed {
+                return;
+            }
+            entrance.inputs.push(input);
+            entrance.urgent = true;
+        }
+        self.take_turns_and_rouse();
+    }
+
+    /// Has the machine take on a snapshot, on the log's thread.
+    pub(crate) fn install(&self, mark: &SnapshotMark) -> Result<(), String> {
+        self.sink.install(mark)
+    }
+
+    /// Everything that the replica can tell.
+    pub(crate) fn survey(&self) -> Survey {
+        self.turn.lock().replica.survey()
     }
 
     /// Brings news of the log, on the log's thread, and has the replica see it. `idle` tells afterwards whether
@@ -179,19 +244,20 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
                 }
                 std::mem::swap(&mut entrance.inputs, &mut turn.inputs);
                 (entrance.urgent, entrance.nudged) = (false, false);
+                (entrance.received_bytes, entrance.waiting_bytes) = (0, 0);
                 std::mem::take(&mut entrance.ticked)
             };
             let goes_on = turn.step(ticked);
             committed |= std::mem::take(&mut turn.committed);
-            let patient = turn.replica.waits_for_disk_alone();
-            self.entrance.lock().patient = patient;
+            let patience_bytes = turn.replica.patience_bytes();
+            self.entrance.lock().patience_bytes = patience_bytes;
             drop(turn);
             if !goes_on {
                 self.close();
                 return committed;
             }
             let entrance = self.entrance.lock();
-            if !entrance.urgent && (entrance.inputs.is_empty() || entrance.patient) {
+            if !entrance.urgent && (entrance.inputs.is_empty() || entrance.is_patient()) {
                 return committed;
             }
         }
@@ -224,8 +290,22 @@ struct Turn<W, R> {
 }
 
 impl<W: 'static, R: 'static> Turn<W, R> {
-    /// Steps the replica with everything that was brought; `false` when there is no log any more.
+    /// Steps the replica with everything that was brought; `false` when it takes no more part.
     fn step(&mut self, ticked: bool) -> bool {
+        // raft panics where it finds a state that cannot be, a damaged log for example: that ends the member and
+        // not only the thread that happened to be here.
+        match catch_unwind(AssertUnwindSafe(|| self.step_or_panic(ticked))) {
+            Ok(goes_on) => goes_on,
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().cloned();
+                let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+                self.sink.failed(Failure::Raft(text.unwrap_or_default()));
+                false
+            }
+        }
+    }
+
+    fn step_or_panic(&mut self, ticked: bool) -> bool {
         if ticked {
             self.replica.tick();
         }
@@ -233,12 +313,24 @@ impl<W: 'static, R: 'static> Turn<W, R> {
             match input {
                 Input::Propose(proposal) => self.proposals.push(proposal),
                 Input::Read(ticket) => self.reads.push(ticket),
+                Input::Receive(messages) => {
+                    messages.into_iter().for_each(|message| self.replica.receive(message));
+                }
+                Input::Changed(change) => self.replica.change_applied(change),
+                Input::Fetched(offer) => self.replica.snapshot_fetched(offer),
+                Input::FetchFailed(offer) => self.replica.snapshot_failed(offer),
+                Input::Unreachable(member) => self.replica.unreachable(member),
+                Input::Transfer(member) => self.replica.transfer(member),
                 Input::Persisted(number) => self.replica.persisted(number),
-                Input::Failed(error) => {
-                    self.sink.failed(error);
+                Input::Failed(failure) => {
+                    self.sink.failed(failure);
                     return false;
                 }
             }
+        }
+        if let Some(error) = self.replica.broken() {
+            self.sink.failed(error.into());
+            return false;
         }
         self.replica.applied(Index(self.applied.load(Ordering::Acquire)));
         if !self.proposals.is_empty() {
@@ -247,33 +339,41 @@ impl<W: 'static, R: 'static> Turn<W, R> {
         if !self.reads.is_empty() {
             self.replica.read(&mut self.reads);
         }
-        self.hand_on()
-    }
-
-    fn hand_on(&mut self) -> bool {
         while let Some(output) = self.replica.output() {
-            // First who leads, then what that allowed: an answer must not carry an older term than its entry.
-            self.tell_standing();
-            if let Some(append) = output.append
-                && self.jobs.put(Job::Append(append)).is_err()
-            {
-                // The log has failed and said so, or the member stops.
+            if !self.hand_on(output) {
                 return false;
-            }
-            if !output.overtaken.is_empty() {
-                self.sink.overtaken(output.overtaken);
-            }
-            if !output.committed.is_empty() {
-                self.committed = true;
-                self.sink.committed(output.committed);
-            }
-            if !output.readable.is_empty() {
-                // They may have to lie behind entries.
-                self.committed = true;
-                self.sink.readable(output.readable);
             }
         }
         self.tell_standing();
+        true
+    }
+
+    fn hand_on(&mut self, output: Output<W, R>) -> bool {
+        // First who leads, then what that allowed: an answer must not carry an older term than its entry.
+        self.tell_standing();
+        if !output.messages.is_empty() {
+            // Before the log is told to write: the others write at the same time.
+            self.sink.messages(output.messages);
+        }
+        if let Some(append) = output.append
+            && self.jobs.put(Job::Append(append)).is_err()
+        {
+            // The log has failed and said so, or the member stops.
+            return false;
+        }
+        if !output.refused.is_empty() {
+            self.sink.refused(output.refused);
+        }
+        if !output.committed.is_empty() {
+            self.committed = true;
+            self.sink.committed(output.committed);
+        }
+        if !output.readable.is_empty() {
+            // They may have to lie behind entries.
+            self.committed = true;
+            self.sink.readable(output.readable);
+        }
+        output.offers.into_iter().for_each(|offer| self.sink.offer(offer));
         true
     }
 

@@ -6,22 +6,40 @@
 //!
 //! INVARIANT: what is handed out as committed was on this member's disk (where it is the quorum) before.
 //! INVARIANT: term and vote are on disk before a message that depends on them leaves.
+//! INVARIANT: what is said not to have happened never will; a ticket that is dropped without a word may go either way.
 //! INVARIANT: a read is released at an index that was committed after the read began, by a leader that has
 //! committed in its term.
 
-mod driver;
-mod floor;
+mod replica;
+
+mod catching_up;
+mod proposing;
+mod reading;
+mod standing;
+
+mod desk;
+mod election;
+mod envelope;
 mod log;
 mod logger;
+mod proposal;
+mod snapshot;
+mod tags;
+
+mod driver;
+mod floor;
 mod mailbox;
-mod replica;
 mod writer;
 
-pub use driver::{Driver, DriverConfig, Refused, Sink};
+pub use driver::{Door, Driver, DriverConfig, Failure, Refused, Sink};
+pub use envelope::{DecodeError, Envelope, Lane};
 pub use floor::Nudge;
 pub use log::LogError;
 pub use mailbox::{Closed, Mailbox};
-pub use replica::{Append, Committed, Output, Proposal, Readable, Replica, ReplicaConfig, Role, Standing};
+pub use proposal::{Change, Committed, Kind, NotTaken, Proposal, Readable};
+pub use replica::{Append, Output, Replica, ReplicaConfig};
+pub use snapshot::{NoSnapshots, SnapshotMark, SnapshotOffer, SnapshotSource};
+pub use standing::{PeerProgress, PeerState, Role, Seat, Standing, Survey};
 
 /// The first index and term of a new cluster's log: before any entry, at a term that no election reaches, so
 /// that the first leader's term is 2 as in etcd.

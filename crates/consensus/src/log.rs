@@ -1,11 +1,16 @@
 //! The log as raft reads it: what is under way to disk and what was just written stay in memory, the rest is
 //! read back from the log files.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
-use wal::WalReader;
+use types::{Index, MemberId};
+use wal::{ReadError, WalReader};
+
+use crate::snapshot::SnapshotSource;
 
 /// Entries that raft may ask for again stay in memory up to this many bytes after they were applied.
 const CACHE_BYTES_MAX: usize = 16 << 20;
@@ -35,6 +40,17 @@ pub enum LogError {
         /// The log's first index.
         first: u64,
     },
+    /// The others hold entries for committed because this member had acknowledged them, and it has them no more.
+    #[error(
+        "the cluster has committed index {commit} with this member's help, but its log ends at {last}: it has lost \
+         what it had promised to keep and must not vote; remove this member, empty its data folder and add it anew"
+    )]
+    Forgotten {
+        /// The committed index.
+        commit: u64,
+        /// The log's last index.
+        last: u64,
+    },
     /// raft refused the state.
     #[error("raft cannot start from the state on disk")]
     Raft(#[source] raft::Error),
@@ -48,12 +64,42 @@ pub(crate) struct LogView {
     cache: VecDeque<Entry>,
     cache_bytes: usize,
     last_on_disk_at_start: u64,
+    // A snapshot that takes the place of the log, index and term, until the files know of it.
+    base: Option<(u64, u64)>,
+    source: Arc<dyn SnapshotSource>,
 }
 
 impl LogView {
-    pub(crate) fn new(reader: WalReader, hard_state: HardState, conf_state: ConfState) -> Self {
+    pub(crate) fn new(
+        reader: WalReader,
+        hard_state: HardState,
+        conf_state: ConfState,
+        source: Arc<dyn SnapshotSource>,
+    ) -> Self {
         let last_on_disk_at_start = reader.last_index();
-        Self { reader, hard_state, conf_state, cache: VecDeque::new(), cache_bytes: 0, last_on_disk_at_start }
+        Self {
+            reader,
+            hard_state,
+            conf_state,
+            cache: VecDeque::new(),
+            cache_bytes: 0,
+            last_on_disk_at_start,
+            base: None,
+            source,
+        }
+    }
+
+    /// A snapshot takes the place of everything: from now on the log begins behind it, whatever the files hold.
+    pub(crate) fn begin_install(&mut self, index: u64, term: u64) {
+        self.cache.clear();
+        self.cache_bytes = 0;
+        self.last_on_disk_at_start = index;
+        self.base = Some((index, term));
+    }
+
+    /// The files hold what the snapshot left.
+    pub(crate) fn end_install(&mut self) {
+        self.base = None;
     }
 
     /// Takes entries in that are on their way to disk. They replace what stood at their indexes before.
@@ -86,10 +132,12 @@ impl LogView {
     }
 
     fn read_back(&self, low: u64, high: u64, max_bytes: Option<u64>) -> Result<Vec<Entry>> {
-        let entries = self
-            .reader
-            .entries(low, high, max_bytes.unwrap_or(u64::MAX))
-            .map_err(|source| Error::Store(StorageError::Other(Box::new(source))))?;
+        let entries =
+            self.reader.entries(low, high, max_bytes.unwrap_or(u64::MAX)).map_err(|error| match error {
+                // Let go while raft asked: it goes on with a snapshot.
+                ReadError::Released { .. } => Error::Store(StorageError::Compacted),
+                error => Error::Store(StorageError::Other(Box::new(error))),
+            })?;
         Ok(entries.into_iter().map(from_wal).collect())
     }
 }
@@ -170,6 +218,13 @@ impl Storage for LogView {
                 .map(|entry| entry.term)
                 .ok_or(Error::Store(StorageError::Unavailable));
         }
+        if let Some((base, term)) = self.base {
+            return match index.cmp(&base) {
+                Ordering::Less => Err(Error::Store(StorageError::Compacted)),
+                Ordering::Equal => Ok(term),
+                Ordering::Greater => Err(Error::Store(StorageError::Unavailable)),
+            };
+        }
         self.reader.term(index).ok_or(if index < self.reader.first_index() {
             Error::Store(StorageError::Compacted)
         } else {
@@ -178,14 +233,20 @@ impl Storage for LogView {
     }
 
     fn first_index(&self) -> Result<u64> {
-        Ok(self.reader.first_index())
+        Ok(self.base.map_or_else(|| self.reader.first_index(), |(index, _)| index + 1))
     }
 
     fn last_index(&self) -> Result<u64> {
         Ok(self.cache.back().map_or(self.last_on_disk_at_start, |entry| entry.index))
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> Result<Snapshot> {
-        Err(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    fn snapshot(&self, request_index: u64, to: u64) -> Result<Snapshot> {
+        // One from before the log's beginning would leave a hole.
+        let at_least = Index(request_index.max(self.first_index()? - 1));
+        self.source
+            .latest(at_least, MemberId(to))
+            .filter(|mark| mark.index >= at_least && mark.index.0 > 0 && mark.has(MemberId(to)))
+            .map(|mark| mark.to_raft())
+            .ok_or(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }
 }

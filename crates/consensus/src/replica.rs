@@ -1,70 +1,67 @@
-//! raft as a plain struct: ticks, proposals, read requests and "persisted up to" go in; entries to persist,
-//! committed entries with their tickets, and reads to release come out. No clock, thread, disk or network.
+//! raft as a plain struct: ticks, messages, proposals, read requests and "persisted up to" go in; entries to persist,
+//! messages, committed entries with their tickets, and reads to release come out. No clock, chance, thread, disk or
+//! network: the same things in give the same things out.
+//!
+//! INVARIANT: a message that depends on term, vote or entries leaves after they are durable here. Only a leader's
+//! messages may overtake its own entries, and never its own term and vote.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use raft::eraftpb::{ConfState, Entry, EntryType, HardState};
-use raft::{Config, INVALID_ID, RawNode, ReadOnlyOption, StateRole};
+use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use types::{Index, MemberId, Term};
 use wal::WalReader;
 
+use crate::desk::Desk;
+use crate::election::{ElectionTimer, NEVER_TICKS};
+use crate::envelope::{Body, Envelope};
 use crate::log::{LogError, LogView, kind};
 use crate::logger::logger;
+use crate::proposal::{Change, Committed, NotTaken, Readable};
+use crate::reading::Reads;
+use crate::snapshot::{SnapshotMark, SnapshotOffer, SnapshotSource, conf_state};
+use crate::standing::Role;
+use crate::tags;
 
-/// Proposals are joined into entries of up to this many bytes, so that one large run does not hold up the log.
-const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// Committed entries are handed out in pieces of up to this many bytes.
 const COMMITTED_BYTES_MAX: u64 = 8 << 20;
+/// Entries travel in messages of up to this many bytes (or one entry).
+const MESSAGE_BYTES_MAX: u64 = 512 << 10;
+/// Messages with entries that are under way to one follower: with the size above, 16 MiB.
+const MESSAGES_IN_FLIGHT_MAX: usize = 32;
+/// A leader takes no more while so many bytes of its entries are not committed.
+pub(crate) const UNCOMMITTED_BYTES_MAX: usize = 32 << 20;
+/// What has waited for this many election time-outs is given up: whoever waited for it has left.
+const PATIENCE_ELECTIONS: u64 = 10;
 
 /// What a replica must be told at its start.
 pub struct ReplicaConfig {
     /// This member.
     pub member: MemberId,
-    /// Everybody who votes.
+    /// Everybody who votes, as of `applied`.
     pub voters: Vec<MemberId>,
+    /// Everybody who listens, as of `applied`.
+    pub learners: Vec<MemberId>,
     /// Ticks without a leader before an election, at least; the real number is drawn from [n, 2n).
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
     /// The index up to which the state machine is on disk.
     pub applied: Index,
-    /// A number that no other life of this member has used: read requests of two lives are never confused.
+    /// A number that no other life of this member has used: read requests and forwarded proposals of two lives are
+    /// never confused.
     pub boot_nonce: u64,
-}
-
-/// Bytes to be put in order, and who is to be told.
-pub struct Proposal<W> {
-    /// An encoded run of commands.
-    pub data: Bytes,
-    /// Handed back with the entry that holds the data, when that is committed.
-    pub ticket: W,
-}
-
-/// An entry that is committed.
-pub struct Committed<W> {
-    /// Its place.
-    pub index: Index,
-    /// The term in which it was proposed.
-    pub term: Term,
-    /// Its commands, possibly none.
-    pub data: Bytes,
-    /// The tickets of the proposals in it, in order; none when it was not proposed here in this life.
-    pub tickets: Vec<W>,
-}
-
-/// Reads that may be answered as soon as the state machine has applied `index`.
-pub struct Readable<R> {
-    /// The index to wait for.
-    pub index: Index,
-    /// The tickets.
-    pub tickets: Vec<R>,
+    /// Election time-outs are drawn from it.
+    pub seed: u64,
 }
 
 /// Something to put on disk.
 pub struct Append {
     /// Handed back to [`Replica::persisted`] when it is durable.
     pub number: u64,
+    /// First of all this takes the place of everything in the machine and the log.
+    pub snapshot: Option<SnapshotMark>,
     /// Entries, in order; the first may replace what stood at its index.
     pub entries: Vec<Entry>,
     /// Term, vote and commit, where they changed. A commit index alone never makes an append: it can be
@@ -73,94 +70,101 @@ pub struct Append {
 }
 
 impl Append {
-    /// Adds it to what is written next.
+    /// Adds entries and hard state to what is written next.
     pub fn write_into(&self, batch: &mut wal::Batch) {
         for entry in &self.entries {
             batch.entry(entry.index, entry.term, kind(entry), &entry.context, &entry.data);
         }
-        if let Some(state) = &self.hard_state {
-            batch.hard_state(wal::HardState { term: state.term, vote: state.vote, commit: state.commit });
+        if let Some(state) = self.hard_state() {
+            batch.hard_state(state);
         }
     }
-}
 
-/// Who leads, as this replica knows it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// The current term.
-    pub term: Term,
-    /// The leader; zero for none.
-    pub leader: MemberId,
-    /// What this member is.
-    pub role: Role,
-    /// The last index known to be committed.
-    pub commit: Index,
-    /// Whether this member leads and has committed in its term: from then on it may answer for the cluster.
-    pub confirmed: bool,
-}
-
-/// What a member is in its term.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// It follows a leader, or waits for one.
-    #[default]
-    Follower,
-    /// It asks for votes (or asks whether asking makes sense).
-    Candidate,
-    /// It leads.
-    Leader,
+    /// Term, vote and commit, where they changed.
+    pub fn hard_state(&self) -> Option<wal::HardState> {
+        let state = self.hard_state.as_ref()?;
+        Some(wal::HardState { term: state.term, vote: state.vote, commit: state.commit })
+    }
 }
 
 /// What has to be done after a step.
 pub struct Output<W, R> {
     /// To disk.
     pub append: Option<Append>,
+    /// To the other members; each may leave now, and each may be lost.
+    pub messages: Vec<Envelope>,
     /// To the state machine.
     pub committed: Vec<Committed<W>>,
     /// To the readers.
     pub readable: Vec<Readable<R>>,
-    /// Tickets of proposals that were overtaken by another leader's entries: they did not happen.
-    pub overtaken: Vec<W>,
+    /// Proposals that certainly did not happen.
+    pub refused: Vec<(W, NotTaken)>,
+    /// Snapshots to fetch. A later one takes the place of an earlier one.
+    pub offers: Vec<SnapshotOffer>,
 }
 
 /// See the module. `W` and `R` are the tickets of writes and reads.
 pub struct Replica<W, R> {
-    node: RawNode<LogView>,
-    boot_nonce: u64,
-    // The only voter.
-    alone: bool,
-    // Entries proposed here whose commit is awaited, by index.
-    awaited: VecDeque<Awaited<W>>,
-    // What came while nobody led.
-    held_proposals: Vec<Proposal<W>>,
-    held_reads: Vec<R>,
-    // Read requests that raft has, oldest first.
-    asked: VecDeque<Asked<R>>,
-    reads_asked: u64,
+    pub(crate) node: RawNode<LogView>,
+    pub(crate) id: MemberId,
+    pub(crate) boot_nonce: u64,
+    pub(crate) voters: Vec<MemberId>,
+    pub(crate) learners: Vec<MemberId>,
+    election: ElectionTimer,
+    election_ticks: u64,
+    // Ticks since the start.
+    pub(crate) now: u64,
+    pub(crate) desk: Desk<W>,
+    // The term in which this leader has proposed a change itself.
+    pub(crate) change_term: u64,
+    pub(crate) reads: Reads<R>,
+    pub(crate) catching_up: CatchingUp,
+    paper: Paper,
+    // Messages that may leave now.
+    pub(crate) outbox: Vec<Envelope>,
+    broken: Option<LogError>,
+}
+
+/// What is known of this member's disk.
+#[derive(Default)]
+struct Paper {
     // A commit index that is not worth a write of its own; the next append carries it.
     deferred: Option<HardState>,
-    // Numbers of raft's last piece of work, and of the last that had something for the disk.
+    // Numbers of raft's last piece of work, of the last that had something for the disk, of the last that had a
+    // term or a vote, of the last that had a snapshot.
     last_number: u64,
     last_append: u64,
+    last_vote: u64,
+    last_snapshot: u64,
     last_persisted: u64,
     last_confirmed: u64,
+    // The newest term and vote that went to disk.
+    vote: (u64, u64),
+    // Messages that wait for a number to be durable.
+    held_back: VecDeque<(u64, Vec<Envelope>)>,
 }
 
-struct Awaited<W> {
-    index: u64,
-    term: u64,
-    tickets: Vec<W>,
-}
-
-struct Asked<R> {
-    sequence: u64,
-    term: u64,
-    tickets: Vec<R>,
+/// Snapshots under way, in and out.
+#[derive(Default)]
+pub(crate) struct CatchingUp {
+    /// To be handed out.
+    pub(crate) offers: Vec<SnapshotOffer>,
+    /// What is being fetched.
+    pub(crate) fetching: Option<SnapshotMark>,
+    /// What was fetched, until there is a leader in whose name raft takes it.
+    pub(crate) fetched: Option<SnapshotOffer>,
+    /// What this leader has offered, and for how many ticks: an offer may be lost.
+    pub(crate) offered: BTreeMap<u64, (Message, u64)>,
 }
 
 impl<W, R> Replica<W, R> {
     /// A replica that goes on from what its log and its state machine hold.
-    pub fn new(config: &ReplicaConfig, reader: WalReader, saved: wal::HardState) -> Result<Self, LogError> {
+    pub fn new(
+        config: &ReplicaConfig,
+        reader: WalReader,
+        saved: wal::HardState,
+        source: Arc<dyn SnapshotSource>,
+    ) -> Result<Self, LogError> {
         let (applied, first, last) = (config.applied.0, reader.first_index(), reader.last_index());
         if applied > last {
             return Err(LogError::Behind { applied, last });
@@ -176,261 +180,328 @@ impl<W, R> Replica<W, R> {
             commit: saved.commit.max(applied).min(last),
             ..HardState::default()
         };
-        let conf_state = ConfState {
-            voters: config.voters.iter().map(|member| member.0).collect(),
-            ..ConfState::default()
-        };
-        let raft_config = Config {
-            id: config.member.0,
-            election_tick: config.election_ticks,
-            heartbeat_tick: config.heartbeat_ticks,
-            applied,
-            max_size_per_msg: 512 << 10,
-            max_inflight_msgs: 512,
-            check_quorum: true,
-            pre_vote: true,
-            read_only_option: ReadOnlyOption::Safe,
-            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
-            ..Config::default()
-        };
-        let view = LogView::new(reader, hard_state, conf_state);
-        let mut node = RawNode::new(&raft_config, view, &logger()).map_err(LogError::Raft)?;
-        let alone = config.voters == [config.member];
-        if alone {
+        let conf_state = conf_state(&config.voters, &config.learners);
+        let view = LogView::new(reader, hard_state, conf_state, source);
+        let mut node = RawNode::new(&raft_config(config), view, &logger()).map_err(LogError::Raft)?;
+        if config.voters == [config.member] {
             // Nobody else could win: there is no point in waiting for a time-out.
             node.campaign().map_err(LogError::Raft)?;
         }
-        Ok(Self {
+        let mut replica = Self {
             node,
+            id: config.member,
             boot_nonce: config.boot_nonce,
-            alone,
-            awaited: VecDeque::new(),
-            held_proposals: Vec::new(),
-            held_reads: Vec::new(),
-            asked: VecDeque::new(),
-            reads_asked: 0,
-            deferred: None,
-            last_number: 0,
-            last_append: 0,
-            last_persisted: 0,
-            last_confirmed: 0,
-        })
+            voters: Vec::new(),
+            learners: Vec::new(),
+            election: ElectionTimer::new(config.seed, config.election_ticks),
+            election_ticks: config.election_ticks as u64,
+            now: 0,
+            desk: Desk::default(),
+            change_term: 0,
+            reads: Reads::default(),
+            catching_up: CatchingUp::default(),
+            paper: Paper { vote: (saved.term, saved.vote), ..Paper::default() },
+            outbox: Vec::new(),
+            broken: None,
+        };
+        replica.look_at_members();
+        Ok(replica)
     }
 
     /// One unit of time went by.
     pub fn tick(&mut self) {
+        self.now += 1;
         self.node.tick();
+        self.campaign_in_time();
+        self.offer_again(self.election_ticks);
+        if let Some(oldest) = self.now.checked_sub(PATIENCE_ELECTIONS * self.election_ticks) {
+            self.desk.expire(oldest);
+            self.reads.expire(oldest);
+        }
     }
 
-    /// Puts proposals into the log, many in one entry. While nobody leads they are kept; the caller bounds
-    /// how many it has under way.
-    pub fn propose(&mut self, proposals: &mut Vec<Proposal<W>>) {
-        if self.held_proposals.is_empty() {
-            std::mem::swap(&mut self.held_proposals, proposals);
-        } else {
-            self.held_proposals.append(proposals);
-        }
-        if self.node.raft.state != StateRole::Leader {
+    fn campaign_in_time(&mut self) {
+        let raft = &self.node.raft;
+        if raft.state == StateRole::Leader {
             return;
         }
-        let mut run = Vec::new();
-        let mut run_bytes = 0;
-        for proposal in std::mem::take(&mut self.held_proposals) {
-            if run_bytes > 0 && run_bytes + proposal.data.len() > ENTRY_BYTES_MAX {
-                self.propose_entry(std::mem::take(&mut run), run_bytes);
-                run_bytes = 0;
+        let situation = (raft.term, raft.leader_id, raft.state as u8);
+        if !self.election.is_over(raft.election_elapsed, situation)
+            || !raft.promotable()
+            || !self.can_campaign()
+        {
+            return;
+        }
+        self.node.raft.election_elapsed = 0;
+        self.election.draw();
+        if let Err(error) = self.node.campaign() {
+            tracing::warn!(%error, "raft refused to ask for votes");
+        }
+    }
+
+    /// Whether raft may look at its log for an election: not while a snapshot takes the log's place. And who can
+    /// win at once must have everything on disk.
+    fn can_campaign(&self) -> bool {
+        let log = &self.node.raft.raft_log;
+        let wins_at_once = self.voters == [self.id];
+        log.applied + 1 >= log.first_index() && !(wins_at_once && log.persisted != log.last_index())
+    }
+
+    /// A message of another member.
+    pub fn receive(&mut self, envelope: Envelope) {
+        if envelope.to != self.id {
+            return;
+        }
+        let from = envelope.from;
+        match envelope.body {
+            Body::Raft(message) => self.step(message),
+            Body::Forward(forward) => self.receive_forward(from, forward),
+            Body::ForwardRefused(refused) => self.receive_refusal(&refused),
+            Body::SnapshotFailed { index } => self.receive_snapshot_failed(from, index),
+        }
+    }
+
+    fn step(&mut self, message: Message) {
+        match message.get_msg_type() {
+            MessageType::MsgSnapshot => return self.receive_snapshot(message),
+            MessageType::MsgTimeoutNow if !self.can_campaign() => return,
+            MessageType::MsgHeartbeat if message.term >= self.node.raft.term => {
+                let (commit, last) = (message.commit, self.node.raft.raft_log.last_index());
+                if commit > last {
+                    // It had acknowledged these entries: others may have counted on that.
+                    self.broken = Some(LogError::Forgotten { commit, last });
+                    return;
+                }
             }
-            run_bytes += proposal.data.len();
-            run.push(proposal);
+            _ => {}
         }
-        if !run.is_empty() {
-            self.propose_entry(run, run_bytes);
+        self.step_raft(message);
+    }
+
+    pub(crate) fn step_raft(&mut self, message: Message) {
+        // Messages of who left, or came after their time: raft says so and does nothing.
+        if let Err(error) = self.node.step(message) {
+            tracing::debug!(%error, "raft ignored a message");
         }
     }
 
-    fn propose_entry(&mut self, run: Vec<Proposal<W>>, bytes: usize) {
-        let mut data = Vec::with_capacity(bytes);
-        let mut tickets = Vec::with_capacity(run.len());
-        for proposal in run {
-            data.extend_from_slice(&proposal.data);
-            tickets.push(proposal.ticket);
-        }
-        let before = self.node.raft.raft_log.last_index();
-        let proposed = self.node.propose(Vec::new(), data);
-        let index = self.node.raft.raft_log.last_index();
-        if proposed.is_ok() && index == before + 1 {
-            self.awaited.push_back(Awaited { index, term: self.node.raft.term, tickets });
-        } else {
-            // Only a leader without room or on its way out refuses. The tickets are dropped, which their
-            // owners see; the data is not in the log.
-            tracing::warn!(error = ?proposed.err(), "raft refused a proposal");
-        }
-    }
-
-    /// Asks for an index at which reads that begin now are linearizable.
-    pub fn read(&mut self, reads: &mut Vec<R>) {
-        if self.held_reads.is_empty() {
-            std::mem::swap(&mut self.held_reads, reads);
-        } else {
-            self.held_reads.append(reads);
-        }
-        // raft would silently drop a request that comes before the first commit of the term.
-        if self.held_reads.is_empty() || !self.standing().confirmed {
-            return;
-        }
-        self.reads_asked += 1;
-        let sequence = self.reads_asked;
-        let tickets = std::mem::take(&mut self.held_reads);
-        self.asked.push_back(Asked { sequence, term: self.node.raft.term, tickets });
-        // raft matches answers to requests by these bytes, so they are never used twice.
-        let mut context = Vec::with_capacity(24);
-        context.extend_from_slice(&self.boot_nonce.to_be_bytes());
-        context.extend_from_slice(&self.node.raft.term.to_be_bytes());
-        context.extend_from_slice(&sequence.to_be_bytes());
-        self.node.read_index(context);
+    /// A message to this member could not be delivered.
+    pub fn unreachable(&mut self, member: MemberId) {
+        self.node.report_unreachable(member.0);
     }
 
     /// Everything up to this append is durable.
     pub fn persisted(&mut self, number: u64) {
-        self.last_persisted = self.last_persisted.max(number);
+        let paper = &mut self.paper;
+        paper.last_persisted = paper.last_persisted.max(number);
+        if paper.last_snapshot != 0 && paper.last_persisted >= paper.last_snapshot {
+            paper.last_snapshot = 0;
+            self.node.mut_store().end_install();
+        }
         // What came after the last append had nothing for the disk, so it is as durable as that.
-        let number = if self.last_persisted >= self.last_append { self.last_number } else { number };
+        let paper = &self.paper;
+        let number = if paper.last_persisted >= paper.last_append { paper.last_number } else { number };
         self.confirm(number);
     }
 
-    /// The state machine has applied up to here.
-    pub fn applied(&mut self, index: Index) {
-        if index.0 > self.node.raft.raft_log.applied {
-            self.node.advance_apply_to(index.0);
+    fn confirm(&mut self, number: u64) {
+        self.paper.last_confirmed = self.paper.last_confirmed.max(number);
+        self.node.on_persist_ready(number);
+        while let Some((_, messages)) = self.paper.held_back.pop_front_if(|(held, _)| *held <= number) {
+            self.outbox.extend(messages);
         }
-        let on_disk = self.node.raft.raft_log.persisted;
-        self.node.mut_store().trim(index.0.min(on_disk));
+    }
+
+    /// The state machine has applied up to here. Tell [`Replica::change_applied`] of a change first.
+    pub fn applied(&mut self, index: Index) {
+        let log = &self.node.raft.raft_log;
+        // A snapshot is applied before the log knows that it is on disk.
+        let index = index.0.min(log.committed).min(log.persisted);
+        let on_disk = log.persisted;
+        if index > log.applied {
+            self.node.advance_apply_to(index);
+        }
+        self.node.mut_store().trim(index.min(on_disk));
+    }
+
+    /// The state machine has accepted a change of the membership: it takes effect.
+    pub fn change_applied(&mut self, change: Change) {
+        if let Err(error) = self.node.apply_conf_change(&tags::to_raft(change)) {
+            tracing::error!(?change, %error, "raft refused a change of the membership");
+        }
+        self.look_at_members();
+        if self.leads() && !self.voters.contains(&self.id) {
+            // raft's leader cannot count without a place of its own.
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+        }
+    }
+
+    /// Hands the lead over, if this member leads. Until that has happened or was given up, proposals wait.
+    pub fn transfer(&mut self, member: MemberId) {
+        if self.leads() && self.voters.contains(&member) {
+            self.node.transfer_leader(member.0);
+        }
+    }
+
+    pub(crate) fn look_at_members(&mut self) {
+        let state = self.node.raft.prs().conf().to_conf_state();
+        let sorted = |ids: &[u64]| {
+            let mut members: Vec<_> = ids.iter().copied().map(MemberId).collect();
+            members.sort_unstable();
+            members
+        };
+        self.voters = sorted(&state.voters);
+        self.learners = sorted(&state.learners);
+    }
+
+    /// Why this replica can take no further part, if that is so.
+    pub fn broken(&mut self) -> Option<LogError> {
+        self.broken.take()
     }
 
     /// What has to be done now; call it until it has nothing more.
     pub fn output(&mut self) -> Option<Output<W, R>> {
-        self.release_held();
-        if !self.node.has_ready() {
+        self.take_fetched();
+        self.release_proposals();
+        self.release_reads();
+        let mut output = Output {
+            append: None,
+            messages: Vec::new(),
+            committed: Vec::new(),
+            readable: Vec::new(),
+            refused: Vec::new(),
+            offers: Vec::new(),
+        };
+        let ready = self.node.has_ready();
+        if ready {
+            self.take_ready(&mut output);
+        }
+        let idle = self.outbox.is_empty() && !self.desk.has_refused() && self.catching_up.offers.is_empty();
+        if !ready && idle {
             return None;
         }
+        output.messages = std::mem::take(&mut self.outbox);
+        output.refused = self.desk.take_refused();
+        output.offers = std::mem::take(&mut self.catching_up.offers);
+        Some(output)
+    }
+
+    fn take_ready(&mut self, output: &mut Output<W, R>) {
         let mut ready = self.node.ready();
-        let entries = ready.take_entries();
-        let hard_state = ready.hs().cloned();
-        let must_sync = ready.must_sync();
-        self.last_number = ready.number();
-        let read_states = ready.take_read_states();
-        let committed = ready.take_committed_entries();
+        let (number, must_sync, entries) = (ready.number(), ready.must_sync(), ready.take_entries());
+        let snapshot = (!ready.snapshot().is_empty()).then(|| SnapshotMark::from_raft(ready.snapshot()));
+        let mut held_back = ready.take_persisted_messages();
+        let at_once = ready.take_messages();
+        let (read_states, committed) = (ready.take_read_states(), ready.take_committed_entries());
+        self.paper.last_number = number;
+        if let Some(state) = ready.hs().cloned() {
+            let vote = (state.term, state.vote);
+            if vote != self.paper.vote {
+                (self.paper.vote, self.paper.last_vote) = (vote, number);
+            }
+            self.paper.deferred = Some(state);
+        }
+        if let Some(mark) = &snapshot {
+            self.paper.last_snapshot = number;
+            self.node.mut_store().begin_install(mark.index.0, mark.term.0);
+            self.desk.skip_to(mark.index.0, mark.term.0);
+        }
         self.node.mut_store().append(&entries);
         self.node.advance_append_async(ready);
 
-        if hard_state.is_some() {
-            self.deferred = hard_state;
+        if self.paper.last_persisted >= self.paper.last_vote {
+            let envelopes = self.pack(at_once);
+            self.outbox.extend(envelopes);
+        } else {
+            // The only voter among listeners leads before its vote for itself is on disk.
+            held_back.extend(at_once);
         }
-        let append =
-            must_sync.then(|| Append { number: self.last_number, entries, hard_state: self.deferred.take() });
-        if append.is_some() {
-            self.last_append = self.last_number;
-        } else if self.last_persisted >= self.last_append {
-            self.confirm(self.last_number);
+        if !held_back.is_empty() {
+            let envelopes = self.pack(held_back);
+            self.paper.held_back.push_back((number, envelopes));
         }
-        let mut overtaken = Vec::new();
-        let committed = committed.into_iter().map(|entry| self.with_tickets(entry, &mut overtaken)).collect();
-        let readable = read_states
+        if must_sync {
+            let hard_state = self.paper.deferred.take();
+            output.append = Some(Append { number, snapshot, entries, hard_state });
+            self.paper.last_append = number;
+        } else if self.paper.last_persisted >= self.paper.last_append {
+            self.confirm(number);
+        }
+        output.committed = committed.into_iter().map(|entry| self.with_tickets(entry)).collect();
+        output.readable = read_states
             .into_iter()
-            .filter_map(|state| self.readable(state.index, &state.request_ctx))
+            .filter_map(|state| self.answered(state.index, &state.request_ctx))
             .collect();
-        Some(Output { append, committed, readable, overtaken })
     }
 
-    /// Who leads.
-    pub fn standing(&self) -> Standing {
-        let raft = &self.node.raft;
-        let role = match raft.state {
-            StateRole::Leader => Role::Leader,
-            StateRole::Follower => Role::Follower,
-            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+    fn pack(&mut self, messages: Vec<Message>) -> Vec<Envelope> {
+        let pack = |message: Message| {
+            if message.get_msg_type() == MessageType::MsgSnapshot {
+                self.catching_up.offered.insert(message.to, (message.clone(), 0));
+            }
+            Envelope { from: self.id, to: MemberId(message.to), body: Body::Raft(message) }
         };
-        Standing {
-            term: Term(raft.term),
-            leader: MemberId(if raft.leader_id == INVALID_ID { 0 } else { raft.leader_id }),
-            role,
-            commit: Index(raft.raft_log.committed),
-            confirmed: role == Role::Leader && raft.commit_to_current_term(),
-        }
+        messages.into_iter().map(pack).collect()
+    }
+
+    fn with_tickets(&mut self, entry: Entry) -> Committed<W> {
+        let (index, term) = (entry.index, entry.term);
+        let (data, change, runs) = tags::read(entry);
+        let tickets = self.desk.commit((index, term), &runs, (self.id.0, self.boot_nonce));
+        Committed { index: Index(index), term: Term(term), data, change, tickets }
     }
 
     /// Whether an append is under way and nothing but the disk of this only voter can commit it.
-    pub fn waits_for_disk_alone(&self) -> bool {
-        self.last_persisted < self.last_append && self.alone
+    pub(crate) fn waits_for_disk_alone(&self) -> bool {
+        self.paper.last_persisted < self.paper.last_append && self.voters == [self.id]
     }
 
     /// Drops the tickets of everything under way: this replica takes no more part.
     pub fn forget_tickets(&mut self) {
-        self.awaited.clear();
-        self.held_proposals.clear();
-        self.asked.clear();
-        self.held_reads.clear();
+        self.desk.clear();
+        self.reads.clear();
     }
 
-    /// The log's last index, durable or not.
-    pub fn last_index(&self) -> Index {
-        Index(self.node.raft.raft_log.last_index())
+    pub(crate) fn leads(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
     }
 
-    fn confirm(&mut self, number: u64) {
-        self.last_confirmed = number;
-        self.node.on_persist_ready(number);
+    pub(crate) fn leader(&self) -> MemberId {
+        MemberId(self.node.raft.leader_id)
     }
 
-    // What waited for a leader goes on as soon as there is one.
-    fn release_held(&mut self) {
-        if self.node.raft.state == StateRole::Leader && !self.held_proposals.is_empty() {
-            self.propose(&mut Vec::new());
+    pub(crate) fn role(&self) -> Role {
+        match self.node.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
         }
-        let term = self.node.raft.term;
-        while self.asked.front().is_some_and(|asked| asked.term != term) {
-            // raft forgets requests when its term ends; ask again in the new one.
-            if let Some(mut asked) = self.asked.pop_front() {
-                self.held_reads.append(&mut asked.tickets);
-            }
-        }
-        if !self.held_reads.is_empty() {
-            self.read(&mut Vec::new());
-        }
-    }
-
-    fn with_tickets(&mut self, entry: Entry, overtaken: &mut Vec<W>) -> Committed<W> {
-        let mut tickets = Vec::new();
-        while self.awaited.front().is_some_and(|awaited| awaited.index <= entry.index) {
-            let Some(awaited) = self.awaited.pop_front() else { break };
-            if awaited.index == entry.index && awaited.term == entry.term {
-                tickets = awaited.tickets;
-            } else {
-                overtaken.extend(awaited.tickets);
-            }
-        }
-        let data = match entry.get_entry_type() {
-            EntryType::EntryNormal => entry.data,
-            // Membership changes come with the cluster's issue; none is ever proposed before.
-            EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => Bytes::new(),
-        };
-        Committed { index: Index(entry.index), term: Term(entry.term), data, tickets }
-    }
-
-    fn readable(&mut self, index: u64, context: &[u8]) -> Option<Readable<R>> {
-        let sequence = u64::from_be_bytes(context.get(16..24)?.try_into().ok()?);
-        let position = self.asked.iter().position(|asked| asked.sequence == sequence)?;
-        let asked = self.asked.remove(position)?;
-        if asked.term != self.node.raft.term {
-            self.held_reads.extend(asked.tickets);
-            return None;
-        }
-        Some(Readable { index: Index(index), tickets: asked.tickets })
     }
 
     /// Pieces of work that raft still keeps a record of: at most those that are not on disk.
     #[cfg(test)]
     pub(crate) fn work_unconfirmed(&self) -> u64 {
-        self.last_number - self.last_confirmed
+        self.paper.last_number - self.paper.last_confirmed
+    }
+}
+
+fn raft_config(config: &ReplicaConfig) -> Config {
+    Config {
+        id: config.member.0,
+        election_tick: config.election_ticks,
+        heartbeat_tick: config.heartbeat_ticks,
+        // raft draws from a chance of its own: it is left no choice, and we ask for votes in time.
+        min_election_tick: NEVER_TICKS,
+        max_election_tick: NEVER_TICKS + 1,
+        applied: config.applied.0,
+        max_size_per_msg: MESSAGE_BYTES_MAX,
+        max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+        check_quorum: true,
+        pre_vote: true,
+        read_only_option: ReadOnlyOption::Safe,
+        max_uncommitted_size: UNCOMMITTED_BYTES_MAX as u64,
+        max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+        ..Config::default()
     }
 }

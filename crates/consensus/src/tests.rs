@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use types::{Index, MemberId, Term};
 use wal::double::{DoubleDisk, Loss};
-use wal::{AppendError, Batch, Durability, HardState, Identity, Wal};
+use wal::{Batch, Durability, HardState, Identity, Wal};
 
 use super::*;
 use crate::driver::Refused;
@@ -31,21 +31,28 @@ fn config(applied: u64) -> ReplicaConfig {
     ReplicaConfig {
         member: MemberId(7),
         voters: vec![MemberId(7)],
+        learners: Vec::new(),
         election_ticks: 10,
         heartbeat_ticks: 1,
         applied: Index(applied),
         boot_nonce: 5,
+        seed: 1,
     }
 }
 
 fn replica(wal: &Wal, hard_state: HardState, applied: u64) -> TestReplica {
-    Replica::new(&config(applied), wal.reader(), hard_state).expect("the replica starts")
+    Replica::new(&config(applied), wal.reader(), hard_state, Arc::new(NoSnapshots))
+        .expect("the replica starts")
 }
 
 fn propose(replica: &mut TestReplica, proposals: &[(&'static str, &'static str)]) {
     let mut proposals = proposals
         .iter()
-        .map(|(data, ticket)| Proposal { data: Bytes::from_static(data.as_bytes()), ticket: *ticket })
+        .map(|(data, ticket)| Proposal {
+            data: Bytes::from_static(data.as_bytes()),
+            ticket: *ticket,
+            kind: Kind::Normal,
+        })
         .collect();
     replica.propose(&mut proposals);
 }
@@ -56,7 +63,8 @@ fn work(replica: &mut TestReplica, wal: &mut Wal) -> Vec<String> {
     while let Some(output) = replica.output() {
         for entry in output.committed {
             let data = String::from_utf8_lossy(&entry.data).into_owned();
-            story.push(format!("{}@{} {data} {:?}", entry.index, entry.term, entry.tickets));
+            let tickets: Vec<_> = entry.tickets.iter().map(|(_, ticket)| ticket).collect();
+            story.push(format!("{}@{} {data} {tickets:?}", entry.index, entry.term));
         }
         for read in output.readable {
             story.push(format!("read at {} {:?}", read.index, read.tickets));
@@ -151,7 +159,7 @@ fn a_crash_loses_no_committed_entry_and_the_machine_catches_up_from_the_log() {
 #[test]
 fn a_database_that_is_ahead_of_its_log_is_refused() {
     let (wal, hard_state) = open(&DoubleDisk::default());
-    let refused = TestReplica::new(&config(9), wal.reader(), hard_state);
+    let refused = TestReplica::new(&config(9), wal.reader(), hard_state, Arc::new(NoSnapshots));
     assert!(matches!(refused.err(), Some(LogError::Behind { applied: 9, last: 1 })));
 }
 
@@ -184,16 +192,24 @@ impl Watcher {
 
 impl Sink<&'static str, &'static str> for Watcher {
     fn committed(&self, entries: Vec<Committed<&'static str>>) {
-        self.note(|seen| seen.committed.extend(entries.into_iter().flat_map(|entry| entry.tickets)));
+        self.note(|seen| {
+            seen.committed
+                .extend(entries.into_iter().flat_map(|entry| entry.tickets).map(|(_, ticket)| ticket))
+        });
     }
     fn rouse(&self) {}
     fn apply_here(&self) {}
     fn readable(&self, reads: Vec<Readable<&'static str>>) {
         self.note(|seen| seen.released.extend(reads.into_iter().flat_map(|read| read.tickets)));
     }
-    fn overtaken(&self, _tickets: Vec<&'static str>) {}
+    fn refused(&self, _tickets: Vec<(&'static str, NotTaken)>) {}
+    fn messages(&self, _messages: Vec<Envelope>) {}
+    fn offer(&self, _offer: SnapshotOffer) {}
+    fn install(&self, _mark: &SnapshotMark) -> Result<(), String> {
+        Err("nobody offers any".to_owned())
+    }
     fn standing(&self, _standing: Standing) {}
-    fn failed(&self, _error: AppendError) {
+    fn failed(&self, _failure: Failure) {
         self.note(|seen| seen.failed = true);
     }
 }
@@ -211,7 +227,7 @@ fn drive_slowly(disk: &DoubleDisk, tick: Duration) -> (Driver<&'static str, &'st
         config,
         replica,
         wal,
-        Arc::new(watcher.clone()),
+        |_| Arc::new(watcher.clone()),
         Arc::new(AtomicU64::new(BOOTSTRAP_INDEX)),
     )
     .expect("threads start");
@@ -221,23 +237,23 @@ fn drive_slowly(disk: &DoubleDisk, tick: Duration) -> (Driver<&'static str, &'st
 #[test]
 fn the_driver_commits_reads_and_stops() {
     let (driver, watcher) = drive(&DoubleDisk::default());
-    driver.propose(Bytes::from_static(b"a"), "write").expect("taken");
+    driver.propose(Bytes::from_static(b"a"), Kind::Normal, "write").expect("taken");
     driver.read("read").expect("taken");
     watcher.wait("the write and the read", |seen| seen.committed == ["write"] && seen.released == ["read"]);
     driver.stop();
-    assert_eq!(driver.propose(Bytes::new(), "late").err(), Some(Refused::Stopped));
+    assert_eq!(driver.propose(Bytes::new(), Kind::Normal, "late").err(), Some(Refused::Stopped));
 }
 
 #[test]
 fn a_failed_sync_ends_the_driver_and_commits_nothing_more() {
     let disk = DoubleDisk::default();
     let (driver, watcher) = drive(&disk);
-    driver.propose(Bytes::from_static(b"a"), "before").expect("taken");
+    driver.propose(Bytes::from_static(b"a"), Kind::Normal, "before").expect("taken");
     watcher.wait("the first write", |seen| seen.committed == ["before"]);
     disk.fail_sync(disk.writes_and_syncs().1);
-    driver.propose(Bytes::from_static(b"b"), "after").expect("taken");
+    driver.propose(Bytes::from_static(b"b"), Kind::Normal, "after").expect("taken");
     watcher.wait("the failure", |seen| seen.failed);
-    while driver.propose(Bytes::from_static(b"c"), "late").err() != Some(Refused::Stopped) {
+    while driver.propose(Bytes::from_static(b"c"), Kind::Normal, "late").err() != Some(Refused::Stopped) {
         std::thread::yield_now();
     }
     driver.stop();
@@ -257,7 +273,7 @@ fn nothing_that_was_brought_is_overlooked() {
                         let taken = if number % 3 == 0 {
                             driver.read("read")
                         } else {
-                            driver.propose(Bytes::from_static(b"c"), "write")
+                            driver.propose(Bytes::from_static(b"c"), Kind::Normal, "write")
                         };
                         match taken {
                             Ok(nudge) => break drop(nudge),

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use wal::{AppendError, Batch, Durability, Wal};
+use types::Index;
+use wal::{AppendError, Batch, Durability, HardState, Wal};
 
+use crate::driver::Failure;
 use crate::floor::{Floor, Input};
 use crate::mailbox::Mailbox;
 use crate::replica::Append;
+use crate::snapshot::SnapshotMark;
 
 /// Work for the log.
 pub(crate) enum Job {
@@ -30,7 +33,8 @@ pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
     let mut taken = Vec::new();
     let mut batch = Batch::new();
     while jobs.take(&mut taken, None) {
-        match write(&mut wal, &mut batch, taken.drain(..)) {
+        let install = |mark: &SnapshotMark| floor.install(mark);
+        match write(&mut wal, &mut batch, taken.drain(..), install) {
             // This thread steps the replica with the news: what waited for it comes back as the next job.
             Ok(Some(durable)) => {
                 floor.report(Input::Persisted(durable), || jobs.is_empty());
@@ -62,15 +66,22 @@ fn write(
     wal: &mut Wal,
     batch: &mut Batch,
     jobs: impl Iterator<Item = Job>,
-) -> Result<Option<u64>, AppendError> {
+    install: impl Fn(&SnapshotMark) -> Result<(), String>,
+) -> Result<Option<u64>, Failure> {
     let mut durable = None;
     let mut release = None;
     batch.clear();
     for job in jobs {
         match job {
             Job::Append(append) => {
-                append.write_into(batch);
                 durable = Some(append.number);
+                if let Some(mark) = &append.snapshot {
+                    // What was to be written before would be thrown away now: the snapshot holds all of it.
+                    batch.clear();
+                    install(mark).map_err(|reason| Failure::Install { index: mark.index, reason })?;
+                    begin_anew(wal, mark, append.hard_state())?;
+                }
+                append.write_into(batch);
             }
             Job::Release(index) => release = Some(index),
         }
@@ -82,4 +93,16 @@ fn write(
         wal.release(index)?;
     }
     Ok(durable)
+}
+
+/// Empties the log: it begins behind a snapshot that is installed.
+pub(crate) fn begin_anew(
+    wal: &mut Wal,
+    mark: &SnapshotMark,
+    hard_state: Option<HardState>,
+) -> Result<(), AppendError> {
+    let Index(index) = mark.index;
+    let hard_state = hard_state.unwrap_or(wal.hard_state());
+    let commit = hard_state.commit.max(index);
+    wal.reset_to(index, mark.term.0, Some(HardState { commit, ..hard_state }))
 }

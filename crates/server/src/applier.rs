@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apply::{ApplyError, Entry, Machine};
-use consensus::{Committed, Mailbox, Readable, Sink, Standing};
+use consensus::{
+    Committed, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark, SnapshotOffer, Standing,
+};
 use parking_lot::Mutex;
 use stdx::chain;
 use telemetry::Histogram;
-use wal::AppendError;
 
 use crate::shared::Shared;
 use crate::ticket::{ReadTicket, WriteTicket};
@@ -125,8 +126,12 @@ impl Applier {
         self.shared.set_applied(machine.position().index, bytes);
         self.seconds.record(began.elapsed());
         for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
-            for (ticket, outcome) in tickets.into_iter().zip(outcomes) {
-                ticket.answer(outcome);
+            let mut outcomes = outcomes.into_iter().enumerate();
+            for (number, ticket) in tickets {
+                // Both ascend; a ticket whose command has no outcome goes without an answer.
+                if let Some((_, outcome)) = outcomes.find(|(at, _)| *at == number) {
+                    ticket.answer(outcome);
+                }
             }
         }
         Ok(())
@@ -161,15 +166,28 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
         }
     }
 
-    fn overtaken(&self, tickets: Vec<WriteTicket>) {
+    fn refused(&self, tickets: Vec<(WriteTicket, NotTaken)>) {
         drop(tickets);
+    }
+
+    fn messages(&self, messages: Vec<Envelope>) {
+        // There is no way to another member yet, and a cluster of one has nothing to say.
+        drop(messages);
+    }
+
+    fn offer(&self, offer: SnapshotOffer) {
+        tracing::warn!(from = %offer.from, "a snapshot was offered, and there is no way to fetch it");
+    }
+
+    fn install(&self, _mark: &SnapshotMark) -> Result<(), String> {
+        Err("this member cannot install snapshots".to_owned())
     }
 
     fn standing(&self, standing: Standing) {
         self.shared.set_standing(standing);
     }
 
-    fn failed(&self, error: AppendError) {
-        self.shared.fail(chain(&error));
+    fn failed(&self, failure: Failure) {
+        self.shared.fail(chain(&failure));
     }
 }

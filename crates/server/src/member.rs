@@ -8,7 +8,7 @@ use api::{Compact, Consistency, Fault, Header, KvHash, Reply, Status, V2Reply, V
 use async_trait::async_trait;
 use bytes::Bytes;
 use command::{Command, Effect, Outcome, Refused};
-use consensus::{Driver, Mailbox, Nudge};
+use consensus::{Driver, Kind, Mailbox, Nudge};
 use members::Members;
 use mvcc::{Mvcc, ReadError};
 use parking_lot::Mutex;
@@ -50,7 +50,7 @@ impl House {
     /// Proposes a chore of the member's own. Nobody waits for it: the next round sees whether it happened.
     pub(crate) fn propose_silently(&self, command: &Command, ticket: WriteTicket) {
         // Nobody else is about to enter from here: the nudge is dropped at once.
-        if self.driver.propose(command.encode(), ticket).is_err() {
+        if self.driver.propose(command.encode(), Kind::Normal, ticket).is_err() {
             tracing::debug!("a chore was not proposed: the member is busy or stopping");
         }
     }
@@ -135,8 +135,11 @@ impl Member {
         }
         let permit = self.admission.admit(data.len())?;
         let (reply, outcome) = oneshot::channel();
-        let nudge =
-            self.house.driver.propose(data, WriteTicket::waited_for(reply, permit)).map_err(refused)?;
+        let nudge = self
+            .house
+            .driver
+            .propose(data, Kind::Normal, WriteTicket::waited_for(reply, permit))
+            .map_err(refused)?;
         let_others_in(nudge).await;
         match timeout(self.request_timeout, outcome).await {
             Ok(Ok(outcome)) => Ok(outcome),

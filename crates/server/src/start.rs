@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use apply::{Machine, Position};
 use consensus::{
-    BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig,
+    BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Driver, DriverConfig, LogError, Mailbox, NoSnapshots, Replica,
+    ReplicaConfig,
 };
 use parking_lot::Mutex;
 use store::{Store, StoreError};
@@ -95,13 +96,16 @@ impl Member {
             &ReplicaConfig {
                 member: id,
                 voters,
+                learners: Vec::new(),
                 election_ticks: config.election_ticks(),
                 heartbeat_ticks: 1,
                 applied,
                 boot_nonce: rand::random(),
+                seed: rand::random(),
             },
             wal.reader(),
             recovered.hard_state,
+            Arc::new(NoSnapshots),
         )?;
         tracing::info!(
             cluster = %cluster, member = %id, applied = applied.0, last = recovered.last_index,
@@ -124,8 +128,8 @@ impl Member {
             (Arc::clone(machine.mvcc()), Arc::clone(machine.v2()), Arc::clone(machine.members()));
         let store = Arc::clone(machine.store());
         let applier = Arc::new(Applier::new(machine, Arc::clone(&shared), measures.backend_commit.clone()));
-        let driver =
-            Driver::start(driver_config, replica, wal, Arc::clone(&applier) as _, shared.applied_number())?;
+        let sink = Arc::clone(&applier) as _;
+        let driver = Driver::start(driver_config, replica, wal, |_| sink, shared.applied_number())?;
         let house = Arc::new(House { driver, store, mvcc, v2, members, shared });
         let member = Arc::new(Self {
             house: Arc::clone(&house),

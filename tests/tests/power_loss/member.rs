@@ -6,7 +6,7 @@ use std::sync::Arc;
 use apply::{Entry, Machine, Position};
 use bytes::Bytes;
 use command::Command;
-use consensus::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Proposal, Replica, ReplicaConfig};
+use consensus::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Kind, NoSnapshots, Proposal, Replica, ReplicaConfig};
 use store::{Options, Store};
 use types::v2::{self, Expiry, Path, Timestamp, Write};
 use types::{Index, Key, KeyRange, LeaseId, MemberId, MemberRecord, Put, RangeQuery, Term};
@@ -85,12 +85,15 @@ impl Life {
         let config = ReplicaConfig {
             member: MEMBER,
             voters: vec![MEMBER],
+            learners: Vec::new(),
             election_ticks: 10,
             heartbeat_ticks: 1,
             applied: machine.position().index,
             boot_nonce: u64::from(number),
+            seed: 1,
         };
-        let replica = Replica::new(&config, wal.reader(), hard_state).map_err(|error| refused(&error))?;
+        let replica = Replica::new(&config, wal.reader(), hard_state, Arc::new(NoSnapshots))
+            .map_err(|error| refused(&error))?;
         let acknowledged = disks.acknowledged.clone();
         let mut life = Self { number, wal, machine, replica, applied: 0, acknowledged };
         life.work()?;
@@ -103,7 +106,7 @@ impl Life {
         let mut proposals = (self.applied..self.applied + many)
             .map(|place| {
                 let value = format!("life {} place {place}", self.number);
-                Proposal { data: command(place, &value).encode(), ticket: value }
+                Proposal { data: command(place, &value).encode(), ticket: value, kind: Kind::Normal }
             })
             .collect();
         self.replica.propose(&mut proposals);
@@ -167,8 +170,12 @@ impl Life {
                 self.replica.applied(self.machine.position().index);
                 self.applied = self.count();
                 // Everything proposed before and lost is overtaken by what is acknowledged now.
-                let tickets: Vec<String> =
-                    output.committed.into_iter().flat_map(|entry| entry.tickets).collect();
+                let tickets: Vec<String> = output
+                    .committed
+                    .into_iter()
+                    .flat_map(|entry| entry.tickets)
+                    .map(|(_, ticket)| ticket)
+                    .collect();
                 if !tickets.is_empty() {
                     self.acknowledged.truncate(self.applied - tickets.len());
                     while self.acknowledged.len() < self.applied - tickets.len() {

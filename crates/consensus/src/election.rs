@@ -1,0 +1,44 @@
+//! When a member that hears of no leader asks for votes. raft draws its time-outs from the thread's own chance; a
+//! replica must do the same thing every time it is given the same things, so it has its own.
+
+/// Ticks after which raft itself would ask: never. Far from where its counters overflow.
+pub(crate) const NEVER_TICKS: usize = 1 << 40;
+
+/// The time-out in force.
+pub(crate) struct ElectionTimer {
+    state: u64,
+    ticks_min: usize,
+    ticks: usize,
+    // Term, leader and role for which the time-out was drawn.
+    drawn_for: (u64, u64, u8),
+}
+
+impl ElectionTimer {
+    /// Draws from [min, 2 min).
+    pub(crate) fn new(seed: u64, ticks_min: usize) -> Self {
+        let mut timer = Self { state: seed, ticks_min, ticks: ticks_min, drawn_for: (0, 0, 0) };
+        timer.draw();
+        timer
+    }
+
+    /// Whether so many ticks without a leader are enough. A new term, leader or role has a new time-out.
+    pub(crate) fn is_over(&mut self, elapsed: usize, situation: (u64, u64, u8)) -> bool {
+        if self.drawn_for != situation {
+            self.drawn_for = situation;
+            self.draw();
+        }
+        elapsed >= self.ticks
+    }
+
+    /// The next time-out is another.
+    pub(crate) fn draw(&mut self) {
+        // splitmix64: short, and good enough to keep members apart.
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        let spread = self.ticks_min.max(1) as u64;
+        self.ticks = self.ticks_min + (mixed % spread) as usize;
+    }
+}
