@@ -98,6 +98,41 @@ faults! {
     TooManyRequests = Unknown, "etcdserver: too many requests";
     /// Members differ; nothing is served.
     Corrupt = DataLoss, "etcdserver: corrupt cluster";
+    /// Peer URLs that are none, or no URLs at all.
+    BadMemberUrls = InvalidArgument, "etcdserver: given member URLs are invalid";
+    /// A member with this id is there already.
+    MemberExists = FailedPrecondition, "etcdserver: member ID already exist";
+    /// Another member has one of these peer URLs.
+    PeerUrlExists = FailedPrecondition, "etcdserver: Peer URLs already exists";
+    /// No member has this id.
+    MemberNotFound = NotFound, "etcdserver: member not found";
+    /// The member with this id was removed, and never returns. v3 does not tell it from one that never was.
+    MemberRemoved = NotFound, "etcdserver: member not found";
+    /// Only a learner can be promoted.
+    MemberNotLearner = FailedPrecondition, "etcdserver: can only promote a learner member";
+    /// The learner has too little of the log yet.
+    LearnerNotReady = FailedPrecondition,
+        "etcdserver: can only promote a learner member which is in sync with leader";
+    /// As many learners as are allowed are there already.
+    TooManyLearners = FailedPrecondition, "etcdserver: too many learner members in cluster";
+    /// The change would leave the cluster waiting for members that never started. etcd's own code for it is
+    /// lost on its way to the wire.
+    NotEnoughStarted = Unknown,
+        "etcdserver: re-configuration failed due to not enough started members";
+    /// The change would leave the cluster waiting for members that are out of reach.
+    Unhealthy = Unavailable, "etcdserver: unhealthy cluster";
+    /// Another change of the members is under way. etcd lets the second one time out.
+    ChangePending = Unavailable, "kvorum: another change of the members is under way";
+    /// Only the leader can do it.
+    NotLeader = FailedPrecondition, "etcdserver: not leader";
+    /// Who should lead does not vote, or is out of reach.
+    BadTransferee = FailedPrecondition, "etcdserver: bad leader transferee";
+    /// The one who should lead did not begin to in time; it may yet.
+    TransferTimedOut = Unknown, "etcdserver: request timed out, leader transfer took too long";
+    /// The member does not do this.
+    Unserved = Unimplemented, "kvorum: not served";
+    /// This member is a learner, which answers few calls.
+    LearnerUnsupported = FailedPrecondition, "etcdserver: rpc not supported for learner";
 }
 
 impl fmt::Display for Fault {

@@ -10,8 +10,8 @@ pub use fault::{Code, Fault};
 use async_trait::async_trait;
 use types::v2;
 use types::{
-    ClusterId, DeleteRange, DeleteReply, Index, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery,
-    RangeReply, Revision, Term, Txn, TxnReply,
+    Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, Limits, MemberId, MemberRecord, MemberUrl,
+    Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnReply,
 };
 
 /// What every v3 answer carries: who answered, and when in the life of the keyspace.
@@ -89,6 +89,26 @@ pub struct Status {
     pub db_bytes_quota: u64,
 }
 
+/// A member that was added, and everybody who is there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// The new member, with its id; its name and client URLs are empty until it starts.
+    pub member: MemberRecord,
+    /// All members, in the order of their ids.
+    pub members: Vec<MemberRecord>,
+}
+
+/// What to do with alarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmAction {
+    /// List those of this kind, whoever's they are; all of them with `None`.
+    Get(Option<AlarmKind>),
+    /// Raise one. Raising it again changes nothing.
+    Raise(Alarm),
+    /// Lower one.
+    Lower(Alarm),
+}
+
 /// An answer of the v2 keyspace, with what its headers need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct V2Reply {
@@ -124,6 +144,10 @@ pub trait Member: Send + Sync + 'static {
     /// Whether v2 is served.
     fn v2_enabled(&self) -> bool;
 
+    /// Whether this member is a learner: it answers no more than [`Member::status`] and serializable reads then,
+    /// which is for the gateway to see to.
+    fn is_learner(&self) -> bool;
+
     /// Reads a range.
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault>;
 
@@ -150,6 +174,29 @@ pub trait Member: Send + Sync + 'static {
 
     /// Who is in the cluster.
     async fn members(&self, consistency: Consistency) -> Result<Reply<Vec<MemberRecord>>, Fault>;
+
+    /// Adds a member. The URLs are in order of their text and at least one; the id is this member's to choose.
+    async fn member_add(&self, peer_urls: Vec<MemberUrl>, learner: bool) -> Result<Reply<Added>, Fault>;
+
+    /// Removes a member for ever. All members of afterwards.
+    async fn member_remove(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault>;
+
+    /// Gives a member other peer URLs, at least one. All members of afterwards.
+    async fn member_update(
+        &self,
+        id: MemberId,
+        peer_urls: Vec<MemberUrl>,
+    ) -> Result<Reply<Vec<MemberRecord>>, Fault>;
+
+    /// Lets a learner vote that has nearly all of the log. All members of afterwards.
+    async fn member_promote(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault>;
+
+    /// Lets another voter lead; only a leader can do it. It is done when that one leads.
+    async fn move_leader(&self, target: MemberId) -> Result<(), Fault>;
+
+    /// Lists, raises or lowers alarms. The alarms that were asked for; the one that was raised; the one that was
+    /// lowered, or none if it was not raised. Linearizable.
+    async fn alarm(&self, action: AlarmAction) -> Result<Reply<Vec<Alarm>>, Fault>;
 
     /// Reads the v2 keyspace; `Linearizable` is v2's `quorum=true`.
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault>;

@@ -6,19 +6,22 @@
 //! INVARIANT: the effects of an entry and its index reach the database together.
 //! INVARIANT: entries are applied in order, each once. What cannot be understood stops the member.
 
+mod fingerprint;
 mod position;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use command::{Command, DecodeError, Effect, Outcome, Refused, decode_run};
-use members::Members;
+use members::{Change, Members};
 use mvcc::{Mvcc, Writer};
+use quota::Alarms;
 use store::{Batch, Store, StoreError};
 use types::v2;
-use types::{Index, LeaseId, MemberRecord, Revision, Term};
+use types::{Alarm, AlarmKind, Index, LeaseId, MemberRecord, Revision, Term, Txn, TxnOp};
 use v2store::V2Store;
 
+pub use fingerprint::{FINGERPRINTS_MAX, Fingerprint, Fingerprints};
 pub use position::{Position, PositionError};
 
 /// An entry of the log that is committed.
@@ -47,6 +50,9 @@ pub enum OpenError {
     /// The member list cannot be read.
     #[error("cannot open the member list")]
     Members(#[source] members::OpenError),
+    /// The alarms cannot be read.
+    #[error("cannot open the alarms")]
+    Alarms(#[source] quota::OpenError),
 }
 
 /// Entries could not be applied. The member must stop: it no longer knows what its state is.
@@ -89,17 +95,26 @@ pub struct Machine {
     mvcc: Arc<Mvcc>,
     v2: Arc<V2Store>,
     members: Arc<Members>,
+    alarms: Arc<Alarms>,
     position: Position,
+    fingerprint: Fingerprint,
+    fingerprints: Arc<Fingerprints>,
 }
 
 impl Machine {
     /// Opens the state as the last flushed batch left it.
     pub fn open(store: Arc<Store>) -> Result<Self, OpenError> {
+        let (position, fingerprint) = Position::load_with_fingerprint(&store)?.unwrap_or_default();
+        let fingerprints = Arc::new(Fingerprints::default());
+        fingerprints.begin(position.index, fingerprint);
         Ok(Self {
-            position: Position::load(&store)?.unwrap_or_default(),
+            position,
+            fingerprint,
+            fingerprints,
             mvcc: Arc::new(Mvcc::open(Arc::clone(&store)).map_err(OpenError::Mvcc)?),
             v2: Arc::new(V2Store::open(&store).map_err(OpenError::V2)?),
             members: Arc::new(Members::open(&store).map_err(OpenError::Members)?),
+            alarms: Arc::new(Alarms::open(&store).map_err(OpenError::Alarms)?),
             store,
         })
     }
@@ -108,11 +123,14 @@ impl Machine {
     pub fn bootstrap(&mut self, position: Position, founders: &[MemberRecord]) -> Result<(), StoreError> {
         let mut batch = self.store.batch();
         for member in founders {
-            self.members.apply_set(member.clone(), &mut batch);
+            self.members.apply_founder(member.clone(), &mut batch);
         }
-        position.stage(&mut batch);
+        let fingerprint = Fingerprint::of_founders(founders);
+        position.stage(fingerprint, &mut batch);
         self.store.write(batch)?;
         self.position = position;
+        self.fingerprint = fingerprint;
+        self.fingerprints.begin(position.index, fingerprint);
         self.store.flush()
     }
 
@@ -136,6 +154,16 @@ impl Machine {
         &self.members
     }
 
+    /// The alarms.
+    pub fn alarms(&self) -> &Arc<Alarms> {
+        &self.alarms
+    }
+
+    /// The fingerprints at the newest indexes, for comparing members.
+    pub fn fingerprints(&self) -> &Arc<Fingerprints> {
+        &self.fingerprints
+    }
+
     /// The database under them.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
@@ -150,6 +178,8 @@ impl Machine {
         let mut writer = self.mvcc.begin();
         let mut position = self.position;
         let mut outcomes = Vec::new();
+        let mut fingerprint = self.fingerprint;
+        let mut fingerprints = Vec::new();
         for entry in run {
             if entry.index.0 != position.index.0 + 1 {
                 return Err(ApplyError::Gap { applied: position.index, got: entry.index });
@@ -157,16 +187,22 @@ impl Machine {
             position = Position { index: entry.index, term: entry.term };
             let commands = decode_run(entry.data.clone())
                 .map_err(|source| ApplyError::Entry { index: entry.index, source })?;
-            let mut rooms = Rooms { writer: &mut writer, v2: &self.v2, members: &self.members };
+            let mut rooms =
+                Rooms { writer: &mut writer, v2: &self.v2, members: &self.members, alarms: &self.alarms };
             let done: Result<Vec<Outcome>, mvcc::WriteError> =
                 commands.into_iter().map(|command| rooms.apply(command, &mut batch)).collect();
-            outcomes.push(done.map_err(|source| ApplyError::Mvcc { index: entry.index, source })?);
+            let done = done.map_err(|source| ApplyError::Mvcc { index: entry.index, source })?;
+            fingerprint = fingerprint.after(entry.index, entry.term, &entry.data, &done);
+            fingerprints.push(fingerprint);
+            outcomes.push(done);
         }
         writer.stage(&mut batch);
-        position.stage(&mut batch);
+        position.stage(fingerprint, &mut batch);
         self.store.write(batch)?;
         writer.publish();
         self.position = position;
+        self.fingerprint = fingerprint;
+        self.fingerprints.extend(position.index, &fingerprints);
         Ok(outcomes)
     }
 }
@@ -175,11 +211,13 @@ struct Rooms<'a, 'w> {
     writer: &'a mut Writer<'w>,
     v2: &'a V2Store,
     members: &'a Members,
+    alarms: &'a Alarms,
 }
 
 impl Rooms<'_, '_> {
     fn apply(&mut self, command: Command, batch: &mut Batch<'_>) -> Result<Outcome, mvcc::WriteError> {
         let result = match command {
+            command if grows(&command) && self.alarms.is_raised(AlarmKind::NoSpace) => Err(Refused::NoSpace),
             Command::Put(put) if put.lease.is_some() && !no_lease_exists(put.lease) => {
                 Err(Refused::LeaseNotFound)
             }
@@ -193,8 +231,24 @@ impl Rooms<'_, '_> {
             Command::Compact(revision) => refusal(self.writer.compact(revision))?.map(|()| Effect::Compact),
             Command::V2 { write, now } => Ok(Effect::V2(self.write_v2(&write, now, batch))),
             Command::SetMember(member) => {
-                self.members.apply_set(member, batch);
-                Ok(Effect::SetMember)
+                let done = self.members.apply_self_description(&member, batch);
+                done.map(|()| Effect::SetMember).map_err(Refused::Member)
+            }
+            Command::AddMember(member) => self.change_members(&Change::Add(member), batch),
+            Command::PromoteMember(id) => self.change_members(&Change::Promote(id), batch),
+            Command::UpdateMember { id, peer_urls } => {
+                self.change_members(&Change::Update { id, peer_urls }, batch)
+            }
+            Command::RemoveMember(id) => {
+                let done = self.change_members(&Change::Remove(id), batch);
+                if done.is_ok() {
+                    self.alarms.apply_departure(id, batch);
+                }
+                done
+            }
+            Command::Alarm { raise, member, kind } => {
+                let done = self.alarms.apply_alarm(raise, Alarm { member, kind }, batch);
+                Ok(Effect::Alarms(done.into_iter().collect()))
             }
         };
         Ok(Outcome { revision: self.revision(), result })
@@ -209,9 +263,32 @@ impl Rooms<'_, '_> {
         self.v2.apply(write, now, batch)
     }
 
+    fn change_members(&self, change: &Change, batch: &mut Batch<'_>) -> Result<Effect, Refused> {
+        self.members.apply_change(change, batch).map_err(Refused::Member)?;
+        Ok(Effect::Members(self.members.list()))
+    }
+
     fn revision(&self) -> Revision {
         self.writer.revision()
     }
+}
+
+/// What is refused while there is no room: v3 writes that may add a version. Removing and forgetting goes on.
+fn grows(command: &Command) -> bool {
+    match command {
+        Command::Put(_) => true,
+        Command::Txn(txn) => may_put(txn),
+        _ => false,
+    }
+}
+
+// Whichever branch will run: the refusal must not depend on what is stored. As deep as transactions may nest.
+fn may_put(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        TxnOp::Put(_) => true,
+        TxnOp::Txn(inner) => may_put(inner),
+        TxnOp::Range(_) | TxnOp::Delete(_) => false,
+    })
 }
 
 // Leases come with an issue of their own; until then none exists that a put could name.

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use types::v2::{Condition, Expiry, Path, Timestamp, Write};
 use types::{
-    Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, MemberId, MemberRecord, Put,
+    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, MemberId, MemberRecord, Put,
     RangeEnd, RangeQuery, Revision, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
 };
 
@@ -55,6 +55,21 @@ fn command(record: CommandRecord) -> Result<Command, DecodeError> {
             Command::V2 { write: v2_write(record)?, now }
         }
         Operation::SetMember(row) => Command::SetMember(member(row)),
+        Operation::AddMember(row) => Command::AddMember(member(row)),
+        Operation::PromoteMember(id) => Command::PromoteMember(MemberId(id)),
+        Operation::RemoveMember(id) => Command::RemoveMember(MemberId(id)),
+        Operation::UpdateMember(row) => {
+            Command::UpdateMember { id: MemberId(row.id), peer_urls: row.peer_urls }
+        }
+        Operation::Alarm(row) => Command::Alarm {
+            raise: row.raise,
+            member: MemberId(row.member),
+            kind: match row.kind {
+                1 => AlarmKind::NoSpace,
+                2 => AlarmKind::Corrupt,
+                _ => return Err(DecodeError::Unknown("alarm")),
+            },
+        },
     })
 }
 

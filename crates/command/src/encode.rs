@@ -4,14 +4,14 @@ use bytes::Bytes;
 use prost::Message;
 use types::v2::{Condition, Expiry, Write};
 use types::{
-    Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put, RangeEnd, RangeQuery,
+    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put, RangeEnd, RangeQuery,
     Revision, SortOrder, SortTarget, Txn, TxnOp,
 };
 
 use crate::Command;
 use crate::record::{
-    CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord, RangeRow,
-    TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, V2Record,
+    AlarmRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord, RangeRow,
+    TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
 };
 
 pub(crate) fn encode(command: &Command) -> Bytes {
@@ -22,6 +22,15 @@ pub(crate) fn encode(command: &Command) -> Bytes {
         Command::Compact(revision) => Operation::Compact(*revision),
         Command::V2 { write, now } => Operation::V2(V2Record { now: now.0, ..v2_record(write) }),
         Command::SetMember(member) => Operation::SetMember(member_row(member)),
+        Command::AddMember(member) => Operation::AddMember(member_row(member)),
+        Command::PromoteMember(id) => Operation::PromoteMember(id.0),
+        Command::RemoveMember(id) => Operation::RemoveMember(id.0),
+        Command::UpdateMember { id, peer_urls } => {
+            Operation::UpdateMember(UpdateMemberRow { id: id.0, peer_urls: peer_urls.clone() })
+        }
+        Command::Alarm { raise, member, kind } => {
+            Operation::Alarm(AlarmRow { raise: *raise, member: member.0, kind: alarm_kind(*kind) })
+        }
     };
     CommandRecord { operation: Some(operation) }.encode_length_delimited_to_vec().into()
 }
@@ -183,5 +192,12 @@ fn member_row(member: &MemberRecord) -> MemberRow {
         peer_urls: member.peer_urls.clone(),
         client_urls: member.client_urls.clone(),
         learner: member.learner,
+    }
+}
+
+fn alarm_kind(kind: AlarmKind) -> u32 {
+    match kind {
+        AlarmKind::NoSpace => 1,
+        AlarmKind::Corrupt => 2,
     }
 }

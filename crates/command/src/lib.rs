@@ -14,7 +14,7 @@ mod record;
 
 use bytes::Bytes;
 use types::v2::{self, Timestamp};
-use types::{DeleteRange, MemberRecord, Put, Txn};
+use types::{AlarmKind, DeleteRange, MemberId, MemberRecord, Put, Txn};
 
 pub use decode::{DecodeError, decode_run};
 pub use outcome::{Effect, Outcome, Refused};
@@ -37,8 +37,31 @@ pub enum Command {
         /// The proposer's clock: answers tell the time left as of then.
         now: Timestamp,
     },
-    /// Records what a member says of itself, or a member that was configured.
+    /// Records what a member says of itself: its name and its client URLs. The rest of the record is as the
+    /// member knew it, and is not taken from here.
     SetMember(MemberRecord),
+    /// Adds a member, whose id the proposer decided.
+    AddMember(MemberRecord),
+    /// Lets a learner vote.
+    PromoteMember(MemberId),
+    /// Removes a member for ever.
+    RemoveMember(MemberId),
+    /// Gives a member other peer URLs.
+    UpdateMember {
+        /// Which member.
+        id: MemberId,
+        /// All of its peer URLs from now on.
+        peer_urls: Vec<String>,
+    },
+    /// Raises or lowers an alarm.
+    Alarm {
+        /// Raise it; otherwise lower it.
+        raise: bool,
+        /// Whose alarm.
+        member: MemberId,
+        /// What it is about.
+        kind: AlarmKind,
+    },
 }
 
 /// Bytes that one command may take in the log besides what the client sent: lengths, tags, flags.

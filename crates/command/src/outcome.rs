@@ -1,7 +1,7 @@
 //! What applying a command gives back: the only way up.
 
 use types::v2;
-use types::{DeleteReply, PutReply, Revision, TxnReply};
+use types::{Alarm, DeleteReply, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
 
 /// The result of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,10 @@ pub enum Effect {
     V2(Result<Vec<v2::Event>, v2::Refusal>),
     /// A member was recorded.
     SetMember,
+    /// Members were added, promoted, removed or got other URLs: all that are there now.
+    Members(Vec<MemberRecord>),
+    /// What was raised or lowered: one alarm, or none where there was nothing to lower.
+    Alarms(Vec<Alarm>),
 }
 
 /// Why a command did nothing.
@@ -40,4 +44,8 @@ pub enum Refused {
     Compacted,
     /// It named a revision that is not yet.
     FutureRevision,
+    /// It would grow the database while an alarm says that there is no room.
+    NoSpace,
+    /// The list of members does not change like this.
+    Member(MemberRefusal),
 }

@@ -7,7 +7,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CommandRecord {
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub(crate) operation: Option<Operation>,
 }
 
@@ -25,6 +25,16 @@ pub(crate) enum Operation {
     V2(V2Record),
     #[prost(message, tag = "6")]
     SetMember(MemberRow),
+    #[prost(message, tag = "7")]
+    AddMember(MemberRow),
+    #[prost(fixed64, tag = "8")]
+    PromoteMember(u64),
+    #[prost(fixed64, tag = "9")]
+    RemoveMember(u64),
+    #[prost(message, tag = "10")]
+    UpdateMember(UpdateMemberRow),
+    #[prost(message, tag = "11")]
+    Alarm(AlarmRow),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,4 +194,23 @@ pub(crate) struct MemberRow {
     pub(crate) client_urls: Vec<String>,
     #[prost(bool, tag = "5")]
     pub(crate) learner: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct UpdateMemberRow {
+    #[prost(fixed64, tag = "1")]
+    pub(crate) id: u64,
+    #[prost(string, repeated, tag = "2")]
+    pub(crate) peer_urls: Vec<String>,
+}
+
+/// `kind`: 1 no space, 2 corrupt.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AlarmRow {
+    #[prost(bool, tag = "1")]
+    pub(crate) raise: bool,
+    #[prost(fixed64, tag = "2")]
+    pub(crate) member: u64,
+    #[prost(uint32, tag = "3")]
+    pub(crate) kind: u32,
 }

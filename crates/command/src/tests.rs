@@ -23,6 +23,11 @@ fn put(text: &'static str) -> Put {
     }
 }
 
+fn joiner() -> MemberRecord {
+    let peer_urls = vec!["http://c:3".into()];
+    MemberRecord { id: MemberId(3), name: String::new(), peer_urls, client_urls: vec![], learner: true }
+}
+
 fn samples() -> Vec<Command> {
     let range = KeyRange::from_wire(key("a"), Bytes::from_static(b"z"));
     let mut query = RangeQuery::of(range.clone());
@@ -77,6 +82,12 @@ fn samples() -> Vec<Command> {
             client_urls: vec![],
             learner: true,
         }),
+        Command::AddMember(joiner()),
+        Command::PromoteMember(MemberId(0x8e9e_05c5_2164_694d)),
+        Command::RemoveMember(MemberId(1)),
+        Command::UpdateMember { id: MemberId(0), peer_urls: vec!["http://a:1".into(), "http://b:2".into()] },
+        Command::Alarm { raise: true, member: MemberId(2), kind: AlarmKind::NoSpace },
+        Command::Alarm { raise: false, member: MemberId(0), kind: AlarmKind::Corrupt },
     ];
     samples.extend(v2.map(|write| Command::V2 { write, now: Timestamp(9) }));
     samples
@@ -126,4 +137,15 @@ fn golden_bytes() {
         0x20, 1, 0x30, 1,
     ];
     assert_eq!(Command::Put(put("k")).encode().as_ref(), expect);
+
+    let expect: &[u8] = &[
+        25, 0x3a, 23, 0x09, 3, 0, 0, 0, 0, 0, 0, 0, 0x1a, 10, b'h', b't', b't', b'p', b':', b'/', b'/', b'c',
+        b':', b'3', 0x28, 1,
+    ];
+    assert_eq!(Command::AddMember(joiner()).encode().as_ref(), expect);
+    let expect: &[u8] = &[9, 0x49, 1, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(Command::RemoveMember(MemberId(1)).encode().as_ref(), expect);
+    let expect: &[u8] = &[15, 0x5a, 13, 0x08, 1, 0x11, 2, 0, 0, 0, 0, 0, 0, 0, 0x18, 1];
+    let alarm = Command::Alarm { raise: true, member: MemberId(2), kind: AlarmKind::NoSpace };
+    assert_eq!(alarm.encode().as_ref(), expect);
 }

@@ -16,6 +16,12 @@ pub fn member_id(peer_urls: &[String], token: &str) -> MemberId {
     MemberId(first_eight(hash))
 }
 
+/// The id of a member that is added while the cluster serves: the time goes into it instead of the token, so that
+/// the same URLs make another member the next time. In whole seconds since 1970-01-01 UTC.
+pub fn joining_id(peer_urls: &[String], unix_seconds: i64) -> MemberId {
+    member_id(peer_urls, &unix_seconds.to_string())
+}
+
 /// The id of a cluster: the first eight bytes of the SHA-1 of its first members' ids, eight bytes each, big-endian,
 /// ascending. The order in which the ids are given does not matter.
 pub fn cluster_id(members: &[MemberId]) -> ClusterId {
@@ -49,6 +55,19 @@ mod tests {
     fn a_default_etcd_has_the_ids_that_everybody_has_seen() {
         let id = check(&["http://localhost:2380"], "etcd-cluster", "8e9e05c52164694d");
         assert_eq!(cluster_id(&[id]).to_string(), "cdf818194e3a8c32");
+    }
+
+    /// The ids that the documentation of etcd shows.
+    #[test]
+    fn the_documented_cluster_has_its_documented_ids() {
+        let of = |host: u8| {
+            let url = format!("https://192.168.16.{host}:2380");
+            member_id(&[url], "etcd-cluster-1")
+        };
+        let mut ids = [of(227), of(228), of(229)];
+        assert_eq!(cluster_id(&ids).to_string(), "cabc8098aa3afc98");
+        ids.sort_unstable();
+        assert_eq!(ids.map(|id| id.to_string()), ["3e5097be4ea17ebe", "67d47e92a1704b1a", "b4725a5341abf1a0"]);
     }
 
     /// What etcd 3.4.23 logged for three members, one of them with two URLs.

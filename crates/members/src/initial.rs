@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use types::{MemberId, MemberRecord};
+use types::{MemberId, MemberRecord, MemberUrl, UrlError, parse_urls};
 
-use crate::url::{MemberUrl, UrlError, parse_urls};
 use crate::{cluster_id, member_id};
 
 /// Who founds a cluster: for each name, its peer URLs in order of their text.

@@ -3,6 +3,16 @@
 use types::{MemberId, MemberRecord};
 
 const LEARNER: u8 = 0b1;
+const REMOVED: u8 = 0b10;
+
+/// What a row says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// A member.
+    Member(MemberRecord),
+    /// A member with this id was there, and never returns.
+    Removed(MemberId),
+}
 
 /// Why a row cannot be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,19 +45,31 @@ pub(crate) fn encode(record: &MemberRecord) -> Vec<u8> {
     put_text(&mut row, &record.name);
     put_texts(&mut row, &record.peer_urls);
     put_texts(&mut row, &record.client_urls);
-    let sum = checksum(&key(record.id), &row);
+    sealed(record.id, row)
+}
+
+/// The row that stands for ever where a member was.
+pub(crate) fn encode_removed(id: MemberId) -> Vec<u8> {
+    sealed(id, vec![REMOVED])
+}
+
+fn sealed(id: MemberId, mut row: Vec<u8>) -> Vec<u8> {
+    let sum = checksum(&key(id), &row);
     row.extend_from_slice(&sum.to_be_bytes());
     row
 }
 
-/// The member in a row.
-pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<MemberRecord, Damage> {
+/// What a row says.
+pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Row, Damage> {
     let (body, sum) = row.split_last_chunk::<4>().ok_or(Damage::Length)?;
     if checksum(key, body) != u32::from_be_bytes(*sum) {
         return Err(Damage::Checksum);
     }
     let id = MemberId(u64::from_be_bytes(key.try_into().map_err(|_| Damage::Key)?));
     let (flags, mut rest) = body.split_first().ok_or(Damage::Length)?;
+    if *flags == REMOVED {
+        return if rest.is_empty() { Ok(Row::Removed(id)) } else { Err(Damage::Length) };
+    }
     if flags & !LEARNER != 0 {
         return Err(Damage::Flags);
     }
@@ -57,7 +79,8 @@ pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<MemberRecord, Damage> {
     if !rest.is_empty() {
         return Err(Damage::Length);
     }
-    Ok(MemberRecord { id, name, peer_urls, client_urls, learner: flags & LEARNER != 0 })
+    let learner = flags & LEARNER != 0;
+    Ok(Row::Member(MemberRecord { id, name, peer_urls, client_urls, learner }))
 }
 
 /// It covers the key too: a row that strayed to another key is found out.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use api::{Compact, Consistency, Fault, Header, KvHash, Reply, Status, V2Reply, V2Ttl};
+use api::{Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, Reply, Status, V2Reply, V2Ttl};
 use async_trait::async_trait;
 use bytes::Bytes;
 use command::{Command, Effect, Outcome, Refused};
@@ -18,8 +18,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use types::v2::{self, Expiry, Timestamp, Write};
 use types::{
-    ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, Put, PutReply, RangeQuery,
-    RangeReply, Revision, Txn, TxnReply,
+    Alarm, ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, MemberRefusal, MemberUrl, Put,
+    PutReply, RangeQuery, RangeReply, Revision, Txn, TxnReply,
 };
 use v2store::V2Store;
 
@@ -245,6 +245,16 @@ fn done(result: Result<Effect, Refused>) -> Result<Effect, Fault> {
         Refused::LeaseNotFound => Fault::LeaseNotFound,
         Refused::Compacted => Fault::Compacted,
         Refused::FutureRevision => Fault::FutureRevision,
+        Refused::NoSpace => Fault::NoSpace,
+        Refused::Member(why) => match why {
+            MemberRefusal::Exists => Fault::MemberExists,
+            MemberRefusal::Removed => Fault::MemberRemoved,
+            MemberRefusal::UrlExists => Fault::PeerUrlExists,
+            MemberRefusal::NotFound => Fault::MemberNotFound,
+            MemberRefusal::NotLearner => Fault::MemberNotLearner,
+            MemberRefusal::TooManyLearners => Fault::TooManyLearners,
+            MemberRefusal::LastVoter => Fault::NotEnoughStarted,
+        },
     })
 }
 
@@ -276,6 +286,10 @@ impl api::Member for Member {
 
     fn v2_enabled(&self) -> bool {
         self.v2_enabled
+    }
+
+    fn is_learner(&self) -> bool {
+        self.house.members.is_learner(self.id)
     }
 
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault> {
@@ -371,7 +385,7 @@ impl api::Member for Member {
             raft_term: shared.term(),
             raft_applied_index: shared.applied(),
             errors,
-            learner: false,
+            learner: self.house.members.is_learner(self.id),
             db_bytes_quota: self.quota_bytes,
         };
         Ok(self.reply(self.house.mvcc.revision(), body))
@@ -381,6 +395,34 @@ impl api::Member for Member {
         self.linearize(consistency).await?;
         // The header of the Cluster service carries no revision.
         Ok(self.reply(Revision::default(), self.house.members.list()))
+    }
+
+    async fn member_add(&self, _peer_urls: Vec<MemberUrl>, _learner: bool) -> Result<Reply<Added>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn member_remove(&self, _id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn member_update(
+        &self,
+        _id: MemberId,
+        _peer_urls: Vec<MemberUrl>,
+    ) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn member_promote(&self, _id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn move_leader(&self, _target: MemberId) -> Result<(), Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn alarm(&self, _action: AlarmAction) -> Result<Reply<Vec<Alarm>>, Fault> {
+        Err(Fault::Unserved)
     }
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {

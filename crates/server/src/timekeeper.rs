@@ -28,7 +28,11 @@ pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRec
             continue;
         }
         next = Instant::now() + ROUND;
-        if house.members.get(this_member.id).as_ref() != Some(this_member) {
+        // Of a member that was removed nothing is told any more.
+        let is_told = |known: &MemberRecord| {
+            known.name == this_member.name && known.client_urls == this_member.client_urls
+        };
+        if house.members.get(this_member.id).is_some_and(|known| !is_told(&known)) {
             house.propose_silently(&Command::SetMember(this_member.clone()), WriteTicket::silent());
         }
         let now = Timestamp(clock.wall_ns());

@@ -6,7 +6,9 @@ mod id;
 mod key;
 mod kv;
 mod limits;
+mod member;
 mod revision;
+mod url;
 pub mod v2;
 
 pub use id::{ClusterId, LeaseId, MemberId};
@@ -17,19 +19,6 @@ pub use kv::{
     TxnResponse,
 };
 pub use limits::Limits;
+pub use member::{Alarm, AlarmKind, MemberRecord, MemberRefusal};
 pub use revision::{Index, Revision, Term};
-
-/// What a member says of itself when asked who is in the cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemberRecord {
-    /// Derived from the peer URLs and the cluster token.
-    pub id: MemberId,
-    /// Human name; empty until the member has started for the first time.
-    pub name: String,
-    /// Where other members reach it.
-    pub peer_urls: Vec<String>,
-    /// Where clients reach it; empty until the member has started for the first time.
-    pub client_urls: Vec<String>,
-    /// Receives the log but does not vote.
-    pub learner: bool,
-}
+pub use url::{MemberUrl, Scheme, UrlError, parse_urls};

@@ -3,16 +3,17 @@
 //! Keys steer it: `fault:<name>` is refused with that fault, `missing` is not there.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use api::{Compact, Consistency, Fault, Header, KvHash, Member, Reply, Status, V2Reply, V2Ttl};
+use api::{Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, Member, Reply, Status, V2Reply, V2Ttl};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use types::v2::{Action, Event, Get, Node, Refusal, Timestamp, Write};
 use types::{
-    ClusterId, DeleteRange, DeleteReply, Index, KeyValue, LeaseId, Limits, MemberId, MemberRecord, OpReply,
-    Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp, TxnReply, TxnResponse,
+    Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, KeyValue, LeaseId, Limits, MemberId,
+    MemberRecord, MemberUrl, OpReply, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp, TxnReply, TxnResponse,
 };
 
 /// The member.
@@ -21,6 +22,8 @@ pub(crate) struct Fake {
     pub(crate) seen: Mutex<Vec<String>>,
     /// What is wrong with it.
     pub(crate) errors: Mutex<Vec<String>>,
+    /// Whether it is a learner.
+    pub(crate) learner: AtomicBool,
     /// The leader it knows.
     pub(crate) leader: Mutex<MemberId>,
     /// Puts of the key `gate` wait for a permit.
@@ -32,6 +35,7 @@ impl Fake {
         Arc::new(Self {
             seen: Mutex::default(),
             errors: Mutex::default(),
+            learner: AtomicBool::default(),
             leader: Mutex::new(MemberId(2)),
             gate: Semaphore::new(0),
         })
@@ -105,6 +109,10 @@ impl Member for Fake {
         true
     }
 
+    fn is_learner(&self) -> bool {
+        self.learner.load(Ordering::Relaxed)
+    }
+
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault> {
         self.see(format!("range {:?} {consistency:?} limit={}", query.range, query.limit));
         fault(&query.range.start)?;
@@ -159,20 +167,61 @@ impl Member for Fake {
             raft_term: Term(3),
             raft_applied_index: Index(9),
             errors: self.errors.lock().clone(),
-            learner: false,
+            learner: self.is_learner(),
             db_bytes_quota: 2_147_483_648,
         }))
     }
 
     async fn members(&self, consistency: Consistency) -> Result<Reply<Vec<MemberRecord>>, Fault> {
         self.see(format!("members {consistency:?}"));
-        Ok(reply(vec![MemberRecord {
-            id: MemberId(2),
-            name: "a".to_owned(),
-            peer_urls: vec!["http://127.0.0.1:2380".to_owned()],
-            client_urls: vec!["http://127.0.0.1:2379".to_owned()],
-            learner: false,
-        }]))
+        Ok(reply(members()))
+    }
+
+    async fn member_add(&self, peer_urls: Vec<MemberUrl>, learner: bool) -> Result<Reply<Added>, Fault> {
+        self.see(format!("member_add {} learner={learner}", texts(&peer_urls)));
+        if peer_urls.iter().any(|url| url.host() == "127.0.0.1") {
+            return Err(Fault::PeerUrlExists);
+        }
+        let peer_urls = peer_urls.iter().map(ToString::to_string).collect();
+        let member =
+            MemberRecord { id: MemberId(0xabc), name: String::new(), peer_urls, client_urls: vec![], learner };
+        let mut members = members();
+        members.push(member.clone());
+        Ok(reply(Added { member, members }))
+    }
+
+    async fn member_remove(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        self.see(format!("member_remove {id}"));
+        known(id).map(|()| reply(members()))
+    }
+
+    async fn member_update(
+        &self,
+        id: MemberId,
+        peer_urls: Vec<MemberUrl>,
+    ) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        self.see(format!("member_update {id} {}", texts(&peer_urls)));
+        known(id).map(|()| reply(members()))
+    }
+
+    async fn member_promote(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        self.see(format!("member_promote {id}"));
+        known(id)?;
+        Err(Fault::MemberNotLearner)
+    }
+
+    async fn move_leader(&self, target: MemberId) -> Result<(), Fault> {
+        self.see(format!("move_leader {target}"));
+        known(target).map_err(|_| Fault::BadTransferee)
+    }
+
+    async fn alarm(&self, action: AlarmAction) -> Result<Reply<Vec<Alarm>>, Fault> {
+        self.see(format!("alarm {action:?}"));
+        Ok(reply(match action {
+            AlarmAction::Get(_) => vec![Alarm { member: MemberId(2), kind: AlarmKind::Corrupt }],
+            AlarmAction::Raise(alarm) => vec![alarm],
+            AlarmAction::Lower(_) => Vec::new(),
+        }))
     }
 
     async fn v2_get(&self, get: Get, consistency: Consistency) -> Result<V2Reply, Fault> {
@@ -249,4 +298,28 @@ fn file(key: &str) -> Node {
 
 fn event(action: Action, node: Node, prev_node: Option<Node>) -> Event {
     Event { action, node, prev_node, index: 7, refresh: false }
+}
+
+fn members() -> Vec<MemberRecord> {
+    vec![MemberRecord {
+        id: MemberId(2),
+        name: "a".to_owned(),
+        peer_urls: vec!["http://127.0.0.1:2380".to_owned()],
+        client_urls: vec!["http://127.0.0.1:2379".to_owned()],
+        learner: false,
+    }]
+}
+
+/// Member 2 is there, 9 was removed, others never were.
+fn known(id: MemberId) -> Result<(), Fault> {
+    match id.0 {
+        2 => Ok(()),
+        9 => Err(Fault::MemberRemoved),
+        _ => Err(Fault::MemberNotFound),
+    }
+}
+
+fn texts(urls: &[MemberUrl]) -> String {
+    let texts: Vec<&str> = urls.iter().map(MemberUrl::as_str).collect();
+    texts.join(" ")
 }
