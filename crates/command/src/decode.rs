@@ -5,8 +5,8 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use types::v2::{Condition, Expiry, Path, Timestamp, Write};
 use types::{
-    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, MemberId, MemberRecord, Put,
-    RangeEnd, RangeQuery, Revision, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, MemberId,
+    MemberRecord, Put, RangeEnd, RangeQuery, Revision, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
 };
 
 use crate::Command;

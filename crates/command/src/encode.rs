@@ -4,14 +4,14 @@ use bytes::Bytes;
 use prost::Message;
 use types::v2::{Condition, Expiry, Write};
 use types::{
-    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put, RangeEnd, RangeQuery,
-    Revision, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put, RangeEnd,
+    RangeQuery, Revision, SortOrder, SortTarget, Txn, TxnOp,
 };
 
 use crate::Command;
 use crate::record::{
-    AlarmRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord, RangeRow,
-    TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
+    AlarmRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord,
+    RangeRow, TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
 };
 
 pub(crate) fn encode(command: &Command) -> Bytes {

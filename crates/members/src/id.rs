@@ -67,7 +67,10 @@ mod tests {
         let mut ids = [of(227), of(228), of(229)];
         assert_eq!(cluster_id(&ids).to_string(), "cabc8098aa3afc98");
         ids.sort_unstable();
-        assert_eq!(ids.map(|id| id.to_string()), ["3e5097be4ea17ebe", "67d47e92a1704b1a", "b4725a5341abf1a0"]);
+        assert_eq!(
+            ids.map(|id| id.to_string()),
+            ["3e5097be4ea17ebe", "67d47e92a1704b1a", "b4725a5341abf1a0"]
+        );
     }
 
     /// What etcd 3.4.23 logged for three members, one of them with two URLs.

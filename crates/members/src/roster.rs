@@ -213,7 +213,10 @@ mod tests {
         let mut apply = |change: Change| members.apply_change(&change, &mut batch);
         assert_eq!(apply(Change::Add(learner.clone())), Ok(()));
         assert_eq!(apply(Change::Remove(MemberId(2))), Ok(()));
-        assert_eq!(apply(Change::Add(MemberRecord { id: MemberId(2), ..learner })), Err(MemberRefusal::Removed));
+        assert_eq!(
+            apply(Change::Add(MemberRecord { id: MemberId(2), ..learner })),
+            Err(MemberRefusal::Removed)
+        );
         assert_eq!(apply(Change::Remove(MemberId(2))), Err(MemberRefusal::Removed));
         assert_eq!((members.voters(), members.learners()), (vec![MemberId(1)], vec![MemberId(3)]));
         assert_eq!(members.apply_change(&Change::Promote(MemberId(3)), &mut batch), Ok(()));

@@ -39,7 +39,11 @@ impl Roster {
         match change {
             Change::Add(member) => self.judge_add(member),
             Change::Promote(id) => {
-                if self.known(*id)?.learner { Ok(()) } else { Err(MemberRefusal::NotLearner) }
+                if self.known(*id)?.learner {
+                    Ok(())
+                } else {
+                    Err(MemberRefusal::NotLearner)
+                }
             }
             Change::Remove(id) => {
                 let votes = !self.known(*id)?.learner;

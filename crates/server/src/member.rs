@@ -18,8 +18,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use types::v2::{self, Expiry, Timestamp, Write};
 use types::{
-    Alarm, ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, MemberRefusal, MemberUrl, Put,
-    PutReply, RangeQuery, RangeReply, Revision, Txn, TxnReply,
+    Alarm, ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, MemberRefusal, MemberUrl,
+    Put, PutReply, RangeQuery, RangeReply, Revision, Txn, TxnReply,
 };
 use v2store::V2Store;
 

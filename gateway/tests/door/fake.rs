@@ -5,7 +5,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use api::{Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, Member, Reply, Status, V2Reply, V2Ttl};
+use api::{
+    Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, Member, Reply, Status, V2Reply, V2Ttl,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,7 +15,8 @@ use tokio::sync::Semaphore;
 use types::v2::{Action, Event, Get, Node, Refusal, Timestamp, Write};
 use types::{
     Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, KeyValue, LeaseId, Limits, MemberId,
-    MemberRecord, MemberUrl, OpReply, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp, TxnReply, TxnResponse,
+    MemberRecord, MemberUrl, OpReply, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp,
+    TxnReply, TxnResponse,
 };
 
 /// The member.
@@ -183,8 +186,13 @@ impl Member for Fake {
             return Err(Fault::PeerUrlExists);
         }
         let peer_urls = peer_urls.iter().map(ToString::to_string).collect();
-        let member =
-            MemberRecord { id: MemberId(0xabc), name: String::new(), peer_urls, client_urls: vec![], learner };
+        let member = MemberRecord {
+            id: MemberId(0xabc),
+            name: String::new(),
+            peer_urls,
+            client_urls: vec![],
+            learner,
+        };
         let mut members = members();
         members.push(member.clone());
         Ok(reply(Added { member, members }))
