@@ -70,7 +70,10 @@ fn load_command() -> Command {
     Command::new("load")
         .about("Puts load on one server; the result is JSON")
         .arg(Arg::new("workload").required(true).value_parser(workloads))
-        .arg(text("endpoint", "HOST:PORT", "The server's client address").default_value("127.0.0.1:2379"))
+        .arg(
+            text("endpoint", "HOST:PORT", "The servers' client addresses; connections take them in turn")
+                .default_value("127.0.0.1:2379"),
+        )
         .arg(number("clients", "64", "Concurrent callers"))
         .arg(
             Arg::new("conns")
@@ -99,12 +102,18 @@ fn load_command() -> Command {
             Arg::new("server-pid")
                 .long("server-pid")
                 .value_name("PID")
+                .value_delimiter(',')
                 .value_parser(value_parser!(u32))
-                .help("Count the processor time of this process"),
+                .help("Count the processor time of these processes"),
         )
         .arg(flag("no-prepare", "The keys that the workload reads are there already"))
         .arg(flag("quiet", "No live line"))
         .arg(text("out", "FILE", "Where the result goes instead of standard output"))
+}
+
+fn list(matches: &ArgMatches, name: &str) -> Vec<String> {
+    let names = matches.get_one::<String>(name).map_or("", String::as_str);
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 fn load(matches: &ArgMatches) -> Result<Verb> {
@@ -120,7 +129,7 @@ fn load(matches: &ArgMatches) -> Result<Verb> {
         value_bytes: count("value-size"),
         clients: count("clients"),
         seed: number("seed").unwrap_or(1),
-        authority: word("endpoint").unwrap_or_default(),
+        endpoints: list(matches, "endpoint"),
     };
     check(&shape)?;
     let rate = real("rate");
@@ -148,7 +157,7 @@ fn load(matches: &ArgMatches) -> Result<Verb> {
         rate,
         until,
         live: !matches.get_flag("quiet"),
-        server_pid: matches.get_one("server-pid").copied(),
+        server_pids: matches.get_many("server-pid").map(|pids| pids.copied().collect()).unwrap_or_default(),
     };
     Ok(Verb::Load { plan, prepare: !matches.get_flag("no-prepare"), out: word("out") })
 }
@@ -168,14 +177,19 @@ fn check(shape: &Shape) -> Result<()> {
 
 fn compare_command() -> Command {
     Command::new("compare")
-        .about("Runs etcd 3.4, etcd 3.5 and kvorum one after the other with the same load")
+        .about("Runs etcd 3.4, etcd 3.5 and kvorum, alone or as clusters, one after the other with the same load")
         .arg(flag("quick", "Two seconds for each point, one round"))
         .arg(
             text("systems", "NAMES", "Which of kvorum, etcd34, etcd351")
                 .default_value("kvorum,etcd34,etcd351"),
         )
         .arg(text("media", "NAMES", "Which of tmpfs, disk").default_value("tmpfs,disk"))
-        .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million [default: all]"))
+        .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million; of clusters: put, read, slow, join [default: all]"))
+        .arg(
+            number("cluster", "1", "Members of each cluster; 1 compares servers alone")
+                .value_parser(value_parser!(u64).range(1..=7)),
+        )
+        .arg(text("at", "PLACES", "Clients of a cluster: all at the leader, or spread over it [default: leader,spread]"))
         .arg(text("kvorum", "PATH", "The kvorum program [default: beside this program]"))
         .arg(text("dir", "FOLDER", "A folder on the real disk").default_value("/var/tmp"))
         .arg(
@@ -188,24 +202,25 @@ fn compare_command() -> Command {
         .arg(seconds("duration", "Measured time of each point [default: 5, quick 2]"))
         .arg(number("million", "1000000", "Keys of the case with many keys"))
         .arg(text("results", "FOLDER", "Where the result files go").default_value("bench/results"))
-        .arg(text("label", "NAME", "The profile's name in the file names [default: full or quick]"))
+        .arg(text("label", "NAME", "The profile's name in the file names [default: full or quick, clusterN-full …]"))
 }
 
 fn compare(matches: &ArgMatches) -> Result<Settings> {
     let word = |name: &str| matches.get_one::<String>(name).cloned();
-    let list = |name: &str| {
-        let names = word(name).unwrap_or_default();
-        names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<String>>()
-    };
     let quick = matches.get_flag("quick");
     let measured = matches.get_one::<f64>("duration").copied().unwrap_or(if quick { 2.0 } else { 5.0 });
     let million = matches.get_one::<u64>("million").copied().unwrap_or(1_000_000);
     ensure!((1000..=10_000_000).contains(&million), "--million must be 1000 to 10000000");
+    let members = matches.get_one::<u64>("cluster").map_or(1, |&members| members as usize);
+    let thorough = if quick { "quick" } else { "full" };
+    let profile = if members == 1 { thorough.to_owned() } else { format!("cluster{members}-{thorough}") };
     Ok(Settings {
-        profile: word("label").unwrap_or(if quick { "quick" } else { "full" }.to_owned()),
-        systems: list("systems"),
-        media: list("media"),
-        groups: list("only"),
+        profile: word("label").unwrap_or(profile),
+        systems: list(matches, "systems"),
+        media: list(matches, "media"),
+        groups: list(matches, "only"),
+        members,
+        places: list(matches, "at"),
         kvorum: word("kvorum").map(PathBuf::from),
         disk: PathBuf::from(word("dir").unwrap_or_default()),
         rounds: matches.get_one::<u64>("rounds").copied().unwrap_or(if quick { 1 } else { 3 }),

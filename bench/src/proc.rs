@@ -23,6 +23,17 @@ pub(crate) struct Memory {
     pub(crate) file_kib: u64,
 }
 
+impl std::iter::Sum for Memory {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        parts.fold(Self::default(), |sum, part| Self {
+            rss_kib: sum.rss_kib + part.rss_kib,
+            peak_kib: sum.peak_kib + part.peak_kib,
+            anon_kib: sum.anon_kib + part.anon_kib,
+            file_kib: sum.file_kib + part.file_kib,
+        })
+    }
+}
+
 /// Processor time that all threads of `pid`, living and ended, have used. Exact to ten milliseconds.
 pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
     let text =

@@ -38,13 +38,15 @@ pub(crate) enum Kind {
     V2Get,
     /// Keys in order, 128 to a transaction, until there are `keys`.
     Fill,
+    /// Keys in order, each with a put of its own, until there are `keys`.
+    FillEach,
     /// The same for v2, one by one.
     V2Fill,
 }
 
 impl Kind {
     /// Every workload with its name on the command line.
-    pub(crate) const ALL: [(&'static str, Self); 11] = [
+    pub(crate) const ALL: [(&'static str, Self); 12] = [
         ("put", Self::Put),
         ("get", Self::Get),
         ("get-serializable", Self::GetSerializable),
@@ -55,6 +57,7 @@ impl Kind {
         ("v2-put", Self::V2Put),
         ("v2-get", Self::V2Get),
         ("fill", Self::Fill),
+        ("fill-each", Self::FillEach),
         ("v2-fill", Self::V2Fill),
     ];
 
@@ -71,7 +74,7 @@ impl Kind {
     /// The gRPC method; `None` for workloads over HTTP/1.1.
     pub(crate) fn method(self) -> Option<&'static str> {
         match self {
-            Self::Put => Some("/etcdserverpb.KV/Put"),
+            Self::Put | Self::FillEach => Some("/etcdserverpb.KV/Put"),
             Self::Get | Self::GetSerializable | Self::Range => Some("/etcdserverpb.KV/Range"),
             Self::Cas | Self::Fill => Some("/etcdserverpb.KV/Txn"),
             Self::JsonPut | Self::JsonRange | Self::V2Put | Self::V2Get | Self::V2Fill => None,
@@ -80,7 +83,7 @@ impl Kind {
 
     /// Whether the workload ends by itself when all keys are written.
     pub(crate) fn is_fill(self) -> bool {
-        matches!(self, Self::Fill | Self::V2Fill)
+        matches!(self, Self::Fill | Self::FillEach | Self::V2Fill)
     }
 
     /// What must be there before it starts.
@@ -108,8 +111,8 @@ pub(crate) struct Shape {
     pub(crate) clients: usize,
     /// Start of the random numbers.
     pub(crate) seed: u64,
-    /// `host:port`, which HTTP/1.1 wants in every request.
-    pub(crate) authority: String,
+    /// `host:port` of each server that is asked; HTTP/1.1 wants the first in every request.
+    pub(crate) endpoints: Vec<String>,
 }
 
 /// SplitMix64: a few instructions, and good enough to choose keys.
@@ -207,6 +210,11 @@ impl Workload {
                     self.next_key += 1;
                 }
             }
+            Kind::FillEach => {
+                operations = (self.shape.keys - self.next_key).min(1);
+                self.put(self.next_key, out);
+                self.next_key += operations;
+            }
             Kind::JsonPut | Kind::JsonRange => {
                 let at = self.random.below(self.shape.keys);
                 self.json(at, out);
@@ -267,6 +275,10 @@ impl Workload {
         }
     }
 
+    fn host(&self) -> &str {
+        self.shape.endpoints.first().map_or("localhost", String::as_str)
+    }
+
     fn value(&mut self) -> &[u8] {
         let at = self.random.below(POOL_BYTES as u64) as usize;
         &self.pool[at..at + self.shape.value_bytes]
@@ -317,8 +329,7 @@ impl Workload {
             "range"
         };
         self.text.push_str("\"}");
-        let head =
-            format_args!("POST /v3/kv/{path} HTTP/1.1\r\nHost: {}\r\n", self.shape.authority).to_string();
+        let head = format_args!("POST /v3/kv/{path} HTTP/1.1\r\nHost: {}\r\n", self.host()).to_string();
         out.extend_from_slice(head.as_bytes());
         push_body(out, "application/json", self.text.as_bytes());
     }
@@ -330,7 +341,7 @@ impl Workload {
         out.extend_from_slice(b" /v2/keys/bench/");
         out.extend_from_slice(&self.key);
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
-        out.extend_from_slice(self.shape.authority.as_bytes());
+        out.extend_from_slice(self.host().as_bytes());
         out.extend_from_slice(b"\r\n");
         if self.shape.kind == Kind::V2Get {
             out.extend_from_slice(b"\r\n");
@@ -375,8 +386,8 @@ mod tests {
     use crate::wire::protobuf::{messages, number};
 
     fn workload(kind: Kind, keys: u64) -> Workload {
-        let authority = "127.0.0.1:1".to_owned();
-        Workload::new(Shape { kind, keys, key_bytes: 8, value_bytes: 256, clients: 2, seed: 1, authority })
+        let endpoints = vec!["127.0.0.1:1".to_owned()];
+        Workload::new(Shape { kind, keys, key_bytes: 8, value_bytes: 256, clients: 2, seed: 1, endpoints })
     }
 
     /// The answer to a transaction, which read its key at `version` when it did not succeed.

@@ -116,7 +116,7 @@ async fn fill(server: &Server, kind: Kind, keys: u64, live: bool) -> Result<Repo
         value_bytes: 256,
         clients: CLIENTS,
         seed: 1,
-        authority: server.authority(),
+        endpoints: vec![server.authority()],
     };
     let plan = Plan {
         shape,
@@ -124,7 +124,7 @@ async fn fill(server: &Server, kind: Kind, keys: u64, live: bool) -> Result<Repo
         rate: None,
         until: Until::Calls(u64::MAX),
         live,
-        server_pid: Some(server.pid()),
+        server_pids: vec![server.pid()],
     };
     let report = load::run(&plan).await?;
     ensure!(report.failures == 0, "the keys could not be written: {:?}", report.failure_texts);
@@ -144,7 +144,7 @@ async fn walk(authority: &str, keys: u64) -> Result<Walk> {
         pb::put_number(&mut request, 3, PAGE_KEYS);
         pb::put_number(&mut request, 4, revision);
         let asked = Instant::now();
-        let answer = caller.range(&request).await?;
+        let answer = caller.call(&request).await?;
         pages_ms.push(asked.elapsed().as_secs_f64() * 1000.0);
         if revision == 0 {
             revision = pb::messages(&answer, 1).next().map_or(0, |header| pb::number(header, 3));

@@ -1,6 +1,15 @@
-//! What is measured: groups of points, each group on a fresh data folder.
+//! What is measured: groups of points, each group on a fresh data folder, for servers alone and for clusters.
 
 use crate::workload::Kind;
+
+/// Where the clients of a cluster are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// All at the leader; of a server alone: there.
+    Leader,
+    /// Spread over all members in turn, as etcd's own client does; a single one is at a follower.
+    Spread,
+}
 
 /// One workload with so many clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,16 +20,36 @@ pub(super) struct Point {
     pub(super) clients: usize,
     /// Different keys; of a range: all in one answer.
     pub(super) keys: u64,
+    /// Where the clients are; nothing of servers alone.
+    pub(super) place: Option<Place>,
+    /// One follower is slow, and no client is there.
+    pub(super) slow: bool,
 }
 
 impl Point {
     const fn new(kind: Kind, clients: usize) -> Self {
-        Self { kind, clients, keys: 10_000 }
+        Self { kind, clients, keys: 10_000, place: None, slow: false }
+    }
+
+    const fn at(kind: Kind, clients: usize, place: Place) -> Self {
+        Self { place: Some(place), ..Self::new(kind, clients) }
+    }
+
+    const fn slow(kind: Kind, clients: usize, place: Place) -> Self {
+        Self { slow: true, ..Self::at(kind, clients, place) }
     }
 
     /// Its name in tables.
     pub(super) fn label(&self) -> String {
-        format!("{}, {} client{}", self.kind.name(), self.clients, if self.clients == 1 { "" } else { "s" })
+        let place = match (self.place, self.clients) {
+            (None, _) => "",
+            (Some(Place::Leader), _) => " at the leader",
+            (Some(Place::Spread), 1) => " at a follower",
+            (Some(Place::Spread), _) => " spread",
+        };
+        let slow = if self.slow { ", one follower slow" } else { "" };
+        let plural = if self.clients == 1 { "" } else { "s" };
+        format!("{}, {} client{plural}{place}{slow}", self.kind.name(), self.clients)
     }
 }
 
@@ -63,8 +92,38 @@ pub(super) const GROUPS: [Group; 5] = [
     Group {
         name: "v2",
         points: &[
-            Point { kind: Kind::V2Get, clients: 64, keys: 1000 },
-            Point { kind: Kind::V2Put, clients: 64, keys: 1000 },
+            Point { keys: 1000, ..Point::new(Kind::V2Get, 64) },
+            Point { keys: 1000, ..Point::new(Kind::V2Put, 64) },
+        ],
+    },
+];
+
+/// The group of a cluster in which a new member comes to many keys, which is no list of points.
+pub(super) const JOIN: &str = "join";
+
+/// Every group of clusters but the one in which a member joins.
+pub(super) const CLUSTER_GROUPS: [Group; 3] = [
+    Group {
+        name: "put",
+        points: &[
+            Point::at(Kind::Put, 1, Place::Leader),
+            Point::at(Kind::Put, 1, Place::Spread),
+            Point::at(Kind::Put, 64, Place::Leader),
+            Point::at(Kind::Put, 64, Place::Spread),
+            Point::at(Kind::Put, 1000, Place::Leader),
+            Point::at(Kind::Put, 1000, Place::Spread),
+        ],
+    },
+    Group {
+        name: "read",
+        points: &[Point::at(Kind::Get, 64, Place::Leader), Point::at(Kind::Get, 64, Place::Spread)],
+    },
+    Group {
+        name: "slow",
+        points: &[
+            Point::slow(Kind::Get, 64, Place::Spread),
+            Point::slow(Kind::Put, 64, Place::Spread),
+            Point::slow(Kind::Put, 1000, Place::Leader),
         ],
     },
 ];
@@ -88,7 +147,7 @@ mod tests {
     #[test]
     fn labels_name_a_point_uniquely() {
         let mut labels: Vec<String> =
-            GROUPS.iter().flat_map(|group| group.points).map(Point::label).collect();
+            GROUPS.iter().chain(&CLUSTER_GROUPS).flat_map(|group| group.points).map(Point::label).collect();
         let count = labels.len();
         labels.sort();
         labels.dedup();

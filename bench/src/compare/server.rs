@@ -1,4 +1,4 @@
-//! One server process with a data folder and two free ports.
+//! One server process with a data folder and two free ports, alone or as a member of a cluster.
 //!
 //! INVARIANT: the process does not outlive its `Server`, whatever way the program ends short of SIGKILL.
 
@@ -22,36 +22,96 @@ const STOP_MAX: Duration = Duration::from_mins(1);
 /// How often a starting or stopping server is looked at.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// A running server.
-pub(super) struct Server {
-    child: Child,
+/// What a member is told about itself.
+#[derive(Clone, Debug)]
+pub(super) struct Seat {
+    name: String,
     folder: PathBuf,
     client_port: u16,
     peer_port: u16,
 }
 
-impl Server {
-    /// Starts `system` on free ports, with its data and log in `folder`, and waits until it answers.
-    pub(super) async fn start(system: &System, folder: &Path) -> Result<Self> {
+impl Seat {
+    /// A seat on free ports, with its data and log in `folder`.
+    pub(super) fn take(name: &str, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
         let ports = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
         let [client_port, peer_port] = [ports[0].local_addr()?.port(), ports[1].local_addr()?.port()];
-        drop(ports);
-        let child = spawn(system, folder, client_port, peer_port)?;
-        let mut server = Self { child, folder: folder.to_owned(), client_port, peer_port };
-        server.wait(b"").await.with_context(|| format!("{} did not start", system.name))?;
+        Ok(Self { name: name.to_owned(), folder: folder.to_owned(), client_port, peer_port })
+    }
+
+    /// Where the other members reach it.
+    pub(super) fn peer_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.peer_port)
+    }
+}
+
+/// What a member is told about the cluster that it starts in.
+#[derive(Clone, Debug)]
+pub(super) struct Founding {
+    members: String,
+    state: &'static str,
+}
+
+impl Founding {
+    /// `seats` make a new cluster.
+    pub(super) fn new(seats: &[Seat]) -> Self {
+        let members: Vec<String> =
+            seats.iter().map(|seat| format!("{}={}", seat.name, seat.peer_url())).collect();
+        Self { members: members.join(","), state: "new" }
+    }
+
+    /// `newcomer` comes to this cluster, which knows of it.
+    pub(super) fn joined_by(&self, newcomer: &Seat) -> Self {
+        let members = format!("{},{}={}", self.members, newcomer.name, newcomer.peer_url());
+        Self { members, state: "existing" }
+    }
+}
+
+/// A running server.
+pub(super) struct Server {
+    child: Child,
+    seat: Seat,
+    founding: Founding,
+}
+
+impl Server {
+    /// Starts `system` alone on free ports, with its data and log in `folder`, and waits until it answers.
+    pub(super) async fn start(system: &System, folder: &Path) -> Result<Self> {
+        let seat = Seat::take("bench", folder)?;
+        let mut server = Self::launch(system, &seat, &Founding::new(std::slice::from_ref(&seat)))?;
+        server.ready(system).await?;
         Ok(server)
+    }
+
+    /// Starts the process of one member, and waits for nothing.
+    pub(super) fn launch(system: &System, seat: &Seat, founding: &Founding) -> Result<Self> {
+        let child = spawn(system, seat, founding)?;
+        Ok(Self { child, seat: seat.clone(), founding: founding.clone() })
+    }
+
+    /// Waits until a linearizable read is answered.
+    pub(super) async fn ready(&mut self, system: &System) -> Result<()> {
+        self.wait(b"").await.with_context(|| format!("{} did not start", system.name))
+    }
+
+    /// Starts the process again after `stop` or `kill`, and waits for nothing.
+    pub(super) fn relaunch(&mut self, system: &System) -> Result<()> {
+        self.child = spawn(system, &self.seat, &self.founding)?;
+        Ok(())
     }
 
     /// Starts it again after `stop` or `kill`. Returns the time from the start of the process until a
     /// linearizable read found `key`.
     pub(super) async fn restart(&mut self, system: &System, key: &[u8]) -> Result<Duration> {
         let begin = Instant::now();
-        self.child = spawn(system, &self.folder, self.client_port, self.peer_port)?;
+        self.relaunch(system)?;
         self.wait(key).await.with_context(|| format!("{} did not start again", system.name))?;
         Ok(begin.elapsed())
     }
 
-    async fn wait(&mut self, key: &[u8]) -> Result<()> {
+    /// Waits until a linearizable read finds `key`.
+    pub(super) async fn wait(&mut self, key: &[u8]) -> Result<()> {
         let authority = self.authority();
         let begin = Instant::now();
         loop {
@@ -59,9 +119,7 @@ impl Server {
             if matches!(found, Ok(true)) {
                 return Ok(());
             }
-            if let Some(status) = self.child.try_wait()? {
-                bail!("it ended with {status}; its log ends with:\n{}", self.log_tail());
-            }
+            self.is_alive()?;
             if begin.elapsed() > READY_MAX {
                 let reason = found.err().unwrap_or_else(|| anyhow!("the key is not there"));
                 return Err(reason.context(format!("no good answer in {} s", READY_MAX.as_secs())));
@@ -70,9 +128,27 @@ impl Server {
         }
     }
 
+    /// An error with the end of its log when the process has ended.
+    pub(super) fn is_alive(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!("it ended with {status}; its log ends with:\n{}", self.log_tail()),
+        }
+    }
+
     /// Asks it to end, and waits for that.
     pub(super) async fn stop(&mut self) -> Result<()> {
-        kill_process(self.pid_handle()?, Signal::TERM).context("cannot send SIGTERM")?;
+        self.ask_to_end()?;
+        self.ended().await
+    }
+
+    /// Asks it to end.
+    pub(super) fn ask_to_end(&self) -> Result<()> {
+        kill_process(self.pid_handle()?, Signal::TERM).context("cannot send SIGTERM")
+    }
+
+    /// Waits until it has ended as it was asked to.
+    pub(super) async fn ended(&mut self) -> Result<()> {
         let begin = Instant::now();
         while self.child.try_wait()?.is_none() {
             if begin.elapsed() > STOP_MAX {
@@ -93,7 +169,7 @@ impl Server {
 
     /// Where clients connect.
     pub(super) fn authority(&self) -> String {
-        format!("127.0.0.1:{}", self.client_port)
+        format!("127.0.0.1:{}", self.seat.client_port)
     }
 
     /// Its process id.
@@ -108,15 +184,21 @@ impl Server {
 
     /// Bytes that its data takes on disk, as `du` counts.
     pub(super) fn disk_bytes(&self) -> Result<u64> {
-        used_bytes(&self.folder.join("data"))
+        used_bytes(&self.seat.folder.join("data"))
     }
 
-    fn pid_handle(&self) -> Result<Pid> {
+    /// The cluster as it was told to this member.
+    pub(super) fn founding(&self) -> &Founding {
+        &self.founding
+    }
+
+    /// Its process id, for signals.
+    pub(super) fn pid_handle(&self) -> Result<Pid> {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id out of range")
     }
 
     fn log_tail(&self) -> String {
-        let text = std::fs::read(self.folder.join("log")).unwrap_or_default();
+        let text = std::fs::read(self.seat.folder.join("log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
@@ -130,16 +212,16 @@ impl Drop for Server {
     }
 }
 
-fn spawn(system: &System, folder: &Path, client_port: u16, peer_port: u16) -> Result<Child> {
-    let log = File::options().create(true).append(true).open(folder.join("log"))?;
-    let client = format!("http://127.0.0.1:{client_port}");
-    let peer = format!("http://127.0.0.1:{peer_port}");
+fn spawn(system: &System, seat: &Seat, founding: &Founding) -> Result<Child> {
+    let log = File::options().create(true).append(true).open(seat.folder.join("log"))?;
+    let client = format!("http://127.0.0.1:{}", seat.client_port);
+    let peer = seat.peer_url();
     Command::new(&system.program)
-        .args(["--name", "bench", "--data-dir"])
-        .arg(folder.join("data"))
+        .args(["--name", &seat.name, "--data-dir"])
+        .arg(seat.folder.join("data"))
         .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
         .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-        .args(["--initial-cluster", &format!("bench={peer}")])
+        .args(["--initial-cluster", &founding.members, "--initial-cluster-state", founding.state])
         .args(&system.flags)
         // Nobody's ETCD_ variables.
         .env_clear()

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::join::Join;
 use super::machine::Machine;
 use super::million::Million;
 use crate::load::Report;
@@ -22,8 +23,10 @@ pub(super) struct Sample {
     pub(super) round: u64,
     /// What the load generator found.
     pub(super) report: Report,
-    /// The server's memory right after.
+    /// The memory of all servers together right after.
     pub(super) memory: Memory,
+    /// Terms that went by meanwhile: the leader was lost so often.
+    pub(super) elections: u64,
 }
 
 /// Everything that a comparison found.
@@ -37,6 +40,8 @@ pub(super) struct Results {
     pub(super) machine: Machine,
     /// Names and versions, in the order of the command line.
     pub(super) systems: Vec<(String, String)>,
+    /// Members of each cluster; one for servers alone.
+    pub(super) members: usize,
     /// Rounds, whose median is shown.
     pub(super) rounds: u64,
     /// Measured seconds of each point.
@@ -45,6 +50,8 @@ pub(super) struct Results {
     pub(super) samples: Vec<Sample>,
     /// The case with many keys, measured once.
     pub(super) million: Vec<Million>,
+    /// The case in which a member joins many keys, measured once.
+    pub(super) joins: Vec<Join>,
     /// Groups that a server did not get through, and why.
     pub(super) broken: Vec<String>,
 }
@@ -71,6 +78,7 @@ struct Row {
     throughput: f64,
     p50_us: f64,
     p99_us: f64,
+    p999_us: f64,
     cpu_us: f64,
     rss_mib: f64,
     anon_mib: f64,
@@ -89,6 +97,7 @@ impl Row {
             throughput: over(|sample| sample.report.throughput),
             p50_us: over(|sample| sample.report.latency_us.p50),
             p99_us: over(|sample| sample.report.latency_us.p99),
+            p999_us: over(|sample| sample.report.latency_us.p999),
             cpu_us: over(|sample| sample.report.server_cpu_us.unwrap_or(0.0)),
             rss_mib: over(|sample| mib(sample.memory.rss_kib)),
             anon_mib: over(|sample| mib(sample.memory.anon_kib)),
@@ -147,10 +156,14 @@ impl Results {
     pub(super) fn markdown(&self) -> String {
         let mut out = String::new();
         let Machine { cores, processor, memory_mib, kernel, disk } = &self.machine;
+        let servers = match self.members {
+            1 => "server".to_owned(),
+            count => format!("the {count} members of one cluster"),
+        };
         let _ = writeln!(
             out,
             "# Comparison, {}, profile {}\n\n{cores} cores ({processor}), {memory_mib} MiB, Linux {kernel}; disk: \
-             {disk}. Load generator and server share the cores. {} round(s) of {} s for each point, medians.\n",
+             {disk}. Load generator and {servers} share the cores. {} round(s) of {} s for each point, medians.\n",
             self.date, self.profile, self.rounds, self.seconds
         );
         for (name, version) in &self.systems {
@@ -160,6 +173,14 @@ impl Results {
         for medium in ["tmpfs", "disk"] {
             self.points(medium, &mut out);
             self.million(medium, &mut out);
+            self.joins(medium, &mut out);
+        }
+        for sample in self.samples.iter().filter(|sample| sample.elections > 0) {
+            let Sample { medium, point, system, round, elections, .. } = sample;
+            let _ = writeln!(
+                out,
+                "**Elections**: {elections} terms in {system}, {point} on {medium}, round {round}\n"
+            );
         }
         for text in &self.broken {
             let _ = writeln!(out, "**Not measured**: {text}\n");
@@ -196,6 +217,7 @@ impl Results {
             "ops/s",
             "p50 ms",
             "p99 ms",
+            "p99.9 ms",
             "server CPU us/op",
             "RSS MiB",
             "anon",
@@ -216,6 +238,47 @@ impl Results {
                 grid.rows.extend(
                     others.iter().map(|(name, row)| ratios(&format!("{ours} / {name}"), our_row, row)),
                 );
+            }
+        }
+        grid.render(out);
+    }
+
+    fn joins(&self, medium: &str, out: &mut String) {
+        let found: Vec<&Join> = self.joins.iter().filter(|join| join.medium == medium).collect();
+        let Some(first) = found.first() else { return };
+        let _ = writeln!(
+            out,
+            "### A new member comes to {} keys with 256-byte values, on {medium}\n",
+            first.keys
+        );
+        let head = vec![
+            "what",
+            "system",
+            "fill keys/s",
+            "fill CPU us/key",
+            "caught up s",
+            "voter s",
+            "CPU s others",
+            "newcomer",
+            "peak MiB newcomer",
+            "its disk MiB",
+            "peak MiB leader",
+            "its disk",
+        ];
+        let named = |name: &str| found.iter().find(|join| join.system == name).map(|join| join_numbers(join));
+        let ordered: Vec<(&str, [f64; 10])> =
+            self.systems.iter().filter_map(|(name, _)| Some((name.as_str(), named(name)?))).collect();
+        let row = |what: &str, system: &str, numbers: Vec<String>| {
+            [vec![what.to_owned(), system.to_owned()], numbers].concat()
+        };
+        let mut grid = Grid { head, rows: Vec::new() };
+        for (name, numbers) in &ordered {
+            grid.rows.push(row("join", name, numbers.map(short).to_vec()));
+        }
+        if let Some(((ours, our_numbers), others)) = ordered.split_first() {
+            for (other, numbers) in others {
+                let ratios = our_numbers.iter().zip(numbers).map(|(&ours, &other)| times(ours, other));
+                grid.rows.push(row("", &format!("{ours} / {other}"), ratios.collect()));
             }
         }
         grid.render(out);
@@ -268,6 +331,22 @@ impl Results {
     }
 }
 
+fn join_numbers(join: &Join) -> [f64; 10] {
+    let mib_of = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    [
+        join.fill.throughput,
+        join.fill.server_cpu_us.unwrap_or(0.0),
+        join.caught_up_seconds,
+        join.voter_seconds,
+        join.others_cpu_seconds,
+        join.newcomer_cpu_seconds,
+        mib(join.newcomer.peak_kib),
+        mib_of(join.newcomer_disk_bytes),
+        mib(join.leader.peak_kib),
+        mib_of(join.leader_disk_bytes),
+    ]
+}
+
 fn cells(label: &str, name: &str, row: &Row) -> Vec<String> {
     vec![
         label.to_owned(),
@@ -275,6 +354,7 @@ fn cells(label: &str, name: &str, row: &Row) -> Vec<String> {
         short(row.throughput),
         format!("{:.2}", row.p50_us / 1000.0),
         format!("{:.2}", row.p99_us / 1000.0),
+        format!("{:.2}", row.p999_us / 1000.0),
         short(row.cpu_us),
         short(row.rss_mib),
         short(row.anon_mib),
@@ -292,6 +372,7 @@ fn ratios(name: &str, ours: &Row, other: &Row) -> Vec<String> {
         times(ours.throughput, other.throughput),
         times(ours.p50_us, other.p50_us),
         times(ours.p99_us, other.p99_us),
+        times(ours.p999_us, other.p999_us),
         times(ours.cpu_us, other.cpu_us),
         times(ours.rss_mib, other.rss_mib),
         times(ours.anon_mib, other.anon_mib),

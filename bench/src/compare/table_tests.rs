@@ -15,7 +15,7 @@ fn sample(system: &str, round: u64, throughput: f64, cpu: f64) -> Sample {
         operations: 100,
         calls: 100,
         throughput,
-        latency_us: Latency { p50: 500.0, p99: 2000.0, ..Latency::default() },
+        latency_us: Latency { p50: 500.0, p99: 2000.0, p999: 3000.0, ..Latency::default() },
         client_cpu_us: 2.0,
         server_cpu_us: Some(cpu),
         foreign_cpu: Some(0.25),
@@ -30,6 +30,7 @@ fn sample(system: &str, round: u64, throughput: f64, cpu: f64) -> Sample {
         round,
         report,
         memory,
+        elections: 0,
     }
 }
 
@@ -41,10 +42,12 @@ fn results(samples: Vec<Sample>) -> Results {
         profile: "quick".into(),
         machine,
         systems: vec![("kvorum".into(), "1".into()), ("etcd34".into(), "2".into())],
+        members: 1,
         rounds: 3,
         seconds: 2.0,
         samples,
         million: Vec::new(),
+        joins: Vec::new(),
         broken: Vec::new(),
     }
 }
@@ -82,9 +85,9 @@ fn a_stranger_can_read_the_table() {
         results(vec![sample("etcd34", 0, 10_000.0, 50.0), sample("kvorum", 0, 30_000.0, 12.5)]).markdown();
     let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     let expect = [
-        "| put, 64 clients | kvorum          | 30000 |   0.50 |   2.00 |             12.5 |    2.00 |  1.00 |  4.00 |      2.00 |    25% |      0 |",
-        "| put, 64 clients | etcd34          | 10000 |   0.50 |   2.00 |             50.0 |    2.00 |  1.00 |  4.00 |      2.00 |    25% |      0 |",
-        "|                 | kvorum / etcd34 | 3.00x |  1.00x |  1.00x |            0.25x |   1.00x | 1.00x | 1.00x |           |        |        |",
+        "| put, 64 clients | kvorum          | 30000 |   0.50 |   2.00 |     3.00 |             12.5 |    2.00 |  1.00 |  4.00 |      2.00 |    25% |      0 |",
+        "| put, 64 clients | etcd34          | 10000 |   0.50 |   2.00 |     3.00 |             50.0 |    2.00 |  1.00 |  4.00 |      2.00 |    25% |      0 |",
+        "|                 | kvorum / etcd34 | 3.00x |  1.00x |  1.00x |    1.00x |            0.25x |   1.00x | 1.00x | 1.00x |           |        |        |",
     ];
     assert_eq!(rows, expect);
 }

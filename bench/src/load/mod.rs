@@ -14,7 +14,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, LocalSet};
@@ -63,8 +63,8 @@ pub(crate) struct Plan {
     pub(crate) until: Until,
     /// Whether a line on stderr says each second how it goes.
     pub(crate) live: bool,
-    /// The server, when its processor time shall be counted.
-    pub(crate) server_pid: Option<u32>,
+    /// The servers whose processor time shall be counted, together.
+    pub(crate) server_pids: Vec<u32>,
 }
 
 /// What a run found.
@@ -92,7 +92,7 @@ pub(crate) struct Report {
     pub(crate) client_cpu_us: f64,
     /// Processor time of the server for each operation.
     pub(crate) server_cpu_us: Option<f64>,
-    /// Part of the machine that neither of the two used: noise by others, 0 to 1. Known with a server pid only.
+    /// Part of the machine that neither of the two used: noise by others, 0 to 1. Known with server pids only.
     pub(crate) foreign_cpu: Option<f64>,
     /// Calls that failed, in the warm-up too.
     pub(crate) failures: u64,
@@ -126,11 +126,12 @@ struct Usage {
 }
 
 impl Usage {
-    fn now(server_pid: Option<u32>) -> Result<Self> {
+    fn now(server_pids: &[u32]) -> Result<Self> {
+        let server = server_pids.iter().map(|&pid| proc::cpu_time(pid)).sum::<Result<Duration>>()?;
         Ok(Self {
             at: Instant::now(),
             client: proc::cpu_time(std::process::id())?,
-            server: server_pid.map(proc::cpu_time).transpose()?,
+            server: (!server_pids.is_empty()).then_some(server),
             machine: proc::machine_busy()?,
         })
     }
@@ -167,7 +168,7 @@ async fn observe(plan: &Plan, run: &Rc<Run>) -> Result<Report> {
     if let Until::Elapsed { warm_up, .. } = plan.until {
         sleep(warm_up).await;
     }
-    let before = Usage::now(plan.server_pid)?;
+    let before = Usage::now(&plan.server_pids)?;
     run.begin.set(Some(before.at));
     run.measuring.set(true);
     let after = match plan.until {
@@ -193,7 +194,7 @@ async fn observe(plan: &Plan, run: &Rc<Run>) -> Result<Report> {
 }
 
 fn finish(plan: &Plan, run: &Run) -> Result<Usage> {
-    let after = Usage::now(plan.server_pid)?;
+    let after = Usage::now(&plan.server_pids)?;
     run.end.set(Some(after.at));
     run.measuring.set(false);
     run.stopped.set(true);
@@ -201,10 +202,12 @@ fn finish(plan: &Plan, run: &Run) -> Result<Usage> {
 }
 
 async fn start_lanes(plan: &Plan, run: &Rc<Run>, lanes: &mut JoinSet<()>) -> Result<usize> {
-    let Shape { clients, ref authority, kind, .. } = plan.shape;
+    let Shape { clients, ref endpoints, kind, .. } = plan.shape;
+    ensure!(!endpoints.is_empty(), "no server is named");
     let connections = if kind.method().is_some() { plan.connections.clamp(1, clients) } else { clients };
     let mut sockets = Vec::with_capacity(connections);
-    for _ in 0..connections {
+    // In turn, as clients of a cluster choose their member; every client stays with its own.
+    for authority in endpoints.iter().cycle().take(connections) {
         let socket = TcpStream::connect(authority).await;
         let socket = socket.with_context(|| format!("cannot connect to {authority}"))?;
         socket.set_nodelay(true)?;
@@ -212,7 +215,7 @@ async fn start_lanes(plan: &Plan, run: &Rc<Run>, lanes: &mut JoinSet<()>) -> Res
     }
     let origin = Instant::now();
     let mut first_client = 0;
-    for (at, socket) in sockets.into_iter().enumerate() {
+    for (at, (socket, authority)) in sockets.into_iter().zip(endpoints.iter().cycle()).enumerate() {
         let slots = clients / connections + usize::from(at < clients % connections);
         let schedule = plan.rate.map(|rate| {
             let offset = Duration::from_secs_f64(at as f64 / rate);
@@ -300,8 +303,8 @@ fn report(plan: &Plan, run: &Run, connections: usize, before: &Usage, after: &Us
 pub(crate) async fn prepare(shape: &Shape, live: bool) -> Result<()> {
     let Some(kind) = shape.kind.needs() else { return Ok(()) };
     let shape = Shape { kind, clients: 8, ..shape.clone() };
-    let plan =
-        Plan { shape, connections: 4, rate: None, until: Until::Calls(u64::MAX), live, server_pid: None };
+    let until = Until::Calls(u64::MAX);
+    let plan = Plan { shape, connections: 4, rate: None, until, live, server_pids: Vec::new() };
     let report = run(&plan).await?;
     if report.failures > 0 {
         bail!("the keys for the workload could not be written: {:?}", report.failure_texts);

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 
@@ -44,9 +46,10 @@ fn answer(mut socket: &TcpStream, answers: impl Iterator<Item = &'static str>) -
 }
 
 fn plan(authority: String, until: Until, rate: Option<f64>) -> Plan {
+    let endpoints = vec![authority];
     let shape =
-        Shape { kind: Kind::V2Put, keys: 100, key_bytes: 8, value_bytes: 16, clients: 4, seed: 1, authority };
-    Plan { shape, connections: 8, rate, until, live: false, server_pid: None }
+        Shape { kind: Kind::V2Put, keys: 100, key_bytes: 8, value_bytes: 16, clients: 4, seed: 1, endpoints };
+    Plan { shape, connections: 8, rate, until, live: false, server_pids: Vec::new() }
 }
 
 fn run_blocking(plan: &Plan) -> Report {
@@ -60,6 +63,27 @@ fn exactly_so_many_calls_are_made_and_counted() {
     let report = run_blocking(&plan(authority, Until::Calls(1000), None));
     assert_eq!((report.operations, report.calls, report.failures), (1000, 1000, 0));
     assert!(report.latency_us.p50 > 0.0 && report.latency_us.max >= report.latency_us.p99);
+}
+
+#[test]
+fn connections_take_several_servers_in_turn() {
+    let counts: [Arc<AtomicU64>; 2] = [(); 2].map(|()| Arc::default());
+    let endpoints = counts.each_ref().map(|count| {
+        let count = Arc::clone(count);
+        serve(move || {
+            let count = Arc::clone(&count);
+            std::iter::repeat_with(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                GOOD
+            })
+        })
+    });
+    let mut plan = plan(String::new(), Until::Calls(1000), None);
+    plan.shape.endpoints = endpoints.to_vec();
+    let report = run_blocking(&plan);
+    assert_eq!((report.operations, report.failures), (1000, 0));
+    let counts = counts.map(|count| count.load(Ordering::Relaxed));
+    assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
 }
 
 #[test]
