@@ -51,3 +51,28 @@ impl Drop for Slowed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_process_runs_on_when_it_is_no_longer_slowed() {
+        let mut child = Command::new("sleep").arg("60").spawn().expect("a process");
+        let state = |pid: u32| {
+            let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is there");
+            text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+        };
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        let slowed = Slowed::start(pid).expect("a thread");
+        while state(child.id()) != Some('T') {
+            thread::yield_now();
+        }
+        drop(slowed);
+        assert_eq!(state(child.id()), Some('S'));
+        child.kill().expect("it runs");
+        child.wait().expect("it has ended");
+    }
+}
