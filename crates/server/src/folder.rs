@@ -5,7 +5,7 @@
 //!   member/           0700
 //!     lock            held (flock) while a member runs; its text is the process id, for people
 //!     format          one line: "kvorum 1"
-//!     wal/ db/ snap/
+//!     wal/ db/ snap/  and what `generation` puts beside `db`
 //! ```
 //!
 //! It never touches what is not ours: a folder that somebody else wrote is refused before the first change.
@@ -17,12 +17,14 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::generation::Generations;
+
 /// The form of what this version writes. A larger number on disk is refused.
 pub const FORMAT: u32 = 1;
 
 const FORMAT_FILE: &str = "format";
 const LOCK_FILE: &str = "lock";
-const ROOMS: [&str; 3] = ["wal", "db", "snap"];
+const ROOMS: [&str; 2] = ["wal", "snap"];
 
 /// A data folder that no other process has, until this is dropped.
 #[derive(Debug)]
@@ -135,14 +137,9 @@ impl Folder {
         self.member.join("wal")
     }
 
-    /// Where the database is.
-    pub fn db(&self) -> PathBuf {
-        self.member.join("db")
-    }
-
-    /// Where snapshots are.
-    pub fn snap(&self) -> PathBuf {
-        self.member.join("snap")
+    /// The databases in it.
+    pub(crate) fn generations(&self) -> Generations {
+        Generations::new(self.member.clone())
     }
 
     /// Whether it was made just now.
@@ -271,11 +268,11 @@ fn write_mark(member: &Path) -> Result<(), FolderError> {
     sync(member)
 }
 
-fn sync(folder: &Path) -> Result<(), FolderError> {
+pub(crate) fn sync(folder: &Path) -> Result<(), FolderError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder", folder))
 }
 
-fn failed(act: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
+pub(crate) fn failed(act: &'static str, path: &Path) -> impl Fn(io::Error) -> FolderError {
     let path = path.to_owned();
     move |source| FolderError::Io { act, path: path.clone(), source }
 }
@@ -371,7 +368,7 @@ mod tests {
         let parent = tempfile::tempdir().expect("a folder for the test");
         let path = parent.path().join("a/b");
         let folder = open(&path).expect("free");
-        assert!(folder.wal().is_dir() && folder.db().is_dir() && folder.snap().is_dir());
+        assert!(folder.wal().is_dir() && folder.generations().snap().is_dir());
         assert!(!has_log(&path));
         fs::write(folder.wal().join("segment"), "").expect("written");
         assert!(has_log(&path));

@@ -43,11 +43,11 @@ impl Keeper<'_> {
     fn round(&mut self, replay_bytes_max: u64) -> Result<Duration, String> {
         let applied_bytes = self.house.shared.applied_bytes();
         if applied_bytes - self.flushed_bytes > replay_bytes_max {
-            self.house.store.flush().map_err(|error| chain(&error))?;
+            self.house.wing.look().store.flush().map_err(|error| chain(&error))?;
             self.flushed_bytes = applied_bytes;
         }
         // RocksDB flushes by itself too, when its memory is full.
-        let flushed = Position::load_flushed(&self.house.store).map_err(|error| chain(&error))?;
+        let flushed = Position::load_flushed(&self.house.wing.look().store).map_err(|error| chain(&error))?;
         if let Some(position) = flushed
             && position.index > self.released
         {
@@ -58,11 +58,11 @@ impl Keeper<'_> {
     }
 
     fn sweep(&mut self) -> Result<Duration, String> {
-        let compacted = self.house.mvcc.compacted();
+        let compacted = self.house.wing.look().mvcc.compacted();
         if self.swept == Some(compacted) {
             return Ok(ROUND);
         }
-        let step = self.house.mvcc.sweep(SWEEP_KEYS_MAX).map_err(|error| chain(&error))?;
+        let step = self.house.wing.look().mvcc.sweep(SWEEP_KEYS_MAX).map_err(|error| chain(&error))?;
         if !step.done {
             return Ok(SWEEP_PAUSE);
         }

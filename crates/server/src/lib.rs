@@ -10,6 +10,7 @@ mod config;
 mod start;
 
 mod member;
+mod rooms;
 
 mod admission;
 mod shared;
@@ -22,6 +23,7 @@ mod timekeeper;
 mod measures;
 
 pub mod folder;
+mod generation;
 
 pub use config::{Beginning, Config};
 pub use member::Member;

@@ -52,21 +52,21 @@ const STANDING: [Standing; 12] = [
     (
         "etcd_mvcc_db_total_size_in_bytes",
         "Total size of the underlying database physically allocated in bytes.",
-        |member| member.house.store.size_bytes() as f64,
+        |member| member.house.wing.look().store.size_bytes() as f64,
     ),
     (
         "etcd_mvcc_db_total_size_in_use_in_bytes",
         "Total size of the underlying database logically in use in bytes.",
-        |member| member.house.store.live_bytes() as f64,
+        |member| member.house.wing.look().store.live_bytes() as f64,
     ),
     ("etcd_debugging_mvcc_keys_total", "Total number of keys.", |member| {
-        member.house.mvcc.key_count() as f64
+        member.house.wing.look().mvcc.key_count() as f64
     }),
     ("etcd_debugging_mvcc_current_revision", "The current revision of store.", |member| {
-        member.house.mvcc.revision().0 as f64
+        member.house.wing.look().mvcc.revision().0 as f64
     }),
     ("etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.", |member| {
-        member.house.mvcc.compacted().0 as f64
+        member.house.wing.look().mvcc.compacted().0 as f64
     }),
 ];
 

@@ -9,11 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use command::{Command, Effect, Outcome, Refused};
 use consensus::{Driver, Kind, Mailbox, Nudge};
-use members::Members;
-use mvcc::{Mvcc, ReadError};
+use mvcc::ReadError;
 use parking_lot::Mutex;
 use stdx::{Clock, chain};
-use store::Store;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use types::v2::{self, Expiry, Timestamp, Write};
@@ -21,11 +19,11 @@ use types::{
     Alarm, ClusterId, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, MemberRefusal, MemberUrl,
     Put, PutReply, RangeQuery, RangeReply, Revision, Txn, TxnReply,
 };
-use v2store::V2Store;
 
 use crate::admission::Admission;
 use crate::applier::Applier;
 use crate::measures::Measures;
+use crate::rooms::{Rooms, Wing};
 use crate::shared::Shared;
 use crate::ticket::{ReadTicket, WriteTicket};
 
@@ -39,10 +37,7 @@ pub(crate) const LARGE_READS_MAX: usize = 32;
 /// The rooms and the way into the log, shared by requests and chores.
 pub(crate) struct House {
     pub(crate) driver: Driver<WriteTicket, ReadTicket>,
-    pub(crate) store: Arc<Store>,
-    pub(crate) mvcc: Arc<Mvcc>,
-    pub(crate) v2: Arc<V2Store>,
-    pub(crate) members: Arc<Members>,
+    pub(crate) wing: Arc<Wing>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -94,7 +89,7 @@ impl Member {
     pub async fn ready(&self) {
         // Told by the timekeeper, which looks four times a second; a start is not a hot path.
         let mut look = tokio::time::interval(Duration::from_millis(10));
-        while self.house.members.get(self.id).is_none_or(|member| member.client_urls.is_empty())
+        while self.house.wing.look().members.get(self.id).is_none_or(|member| member.client_urls.is_empty())
             || !self.house.shared.confirmed()
         {
             look.tick().await;
@@ -112,7 +107,7 @@ impl Member {
             let _ = thread.join();
         }
         if !self.house.shared.has_failed()
-            && let Err(error) = self.house.store.flush()
+            && let Err(error) = self.house.wing.look().store.flush()
         {
             tracing::error!(
                 error = chain(&error),
@@ -188,14 +183,14 @@ impl Member {
     // Runs a read that may take long away from the network threads.
     async fn aside<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&House) -> T + Send + 'static,
+        read: impl FnOnce(&Rooms) -> T + Send + 'static,
     ) -> Result<T, Fault> {
         let turn = Arc::clone(&self.large_reads).acquire_owned().await.map_err(|_| Fault::Stopped)?;
-        let house = Arc::clone(&self.house);
+        let rooms = self.house.wing.enter();
         let reading = tokio::task::spawn_blocking(move || {
             // With the read and not with the caller, who may be gone before it ends.
             let _turn = turn;
-            read(&house)
+            read(&rooms)
         });
         reading.await.map_err(|_| Fault::Stopped)
     }
@@ -204,7 +199,7 @@ impl Member {
         query.count_only
             || query.range.as_single().is_some()
             || (1..=KEYS_INLINE_MAX).contains(&query.limit) && !reads_all(query)
-            || self.house.mvcc.key_count() <= KEYS_INLINE_MAX && query.at.is_none()
+            || self.house.wing.look().mvcc.key_count() <= KEYS_INLINE_MAX && query.at.is_none()
     }
 
     fn v2_reply(&self, result: Result<v2::Event, v2::Refusal>) -> V2Reply {
@@ -277,7 +272,7 @@ fn odd() -> Fault {
 #[async_trait]
 impl api::Member for Member {
     fn header(&self) -> Header {
-        self.header_at(self.house.mvcc.revision())
+        self.header_at(self.house.wing.look().mvcc.revision())
     }
 
     fn limits(&self) -> Limits {
@@ -289,16 +284,16 @@ impl api::Member for Member {
     }
 
     fn is_learner(&self) -> bool {
-        self.house.members.is_learner(self.id)
+        self.house.wing.look().members.is_learner(self.id)
     }
 
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault> {
         self.linearize(consistency).await?;
         self.measures.ranges.increment(1);
         let (revision, reply) = if self.is_small(&query) {
-            self.house.mvcc.range(&query)
+            self.house.wing.look().mvcc.range(&query)
         } else {
-            self.aside(move |house| house.mvcc.range(&query)).await?
+            self.aside(move |rooms| rooms.mvcc.range(&query)).await?
         }
         .map_err(unreadable)?;
         Ok(self.reply(revision, reply))
@@ -332,7 +327,7 @@ impl api::Member for Member {
                 if serializable_reads { Consistency::Serializable } else { Consistency::Linearizable };
             self.linearize(consistency).await?;
             let (revision, reply) =
-                self.aside(move |house| house.mvcc.read_txn(&txn)).await?.map_err(unreadable)?;
+                self.aside(move |rooms| rooms.mvcc.read_txn(&txn)).await?.map_err(unreadable)?;
             return Ok(self.reply(revision, reply));
         }
         let outcome = self.write(Command::Txn(txn)).await?;
@@ -360,14 +355,14 @@ impl api::Member for Member {
     }
 
     async fn hash(&self) -> Result<Reply<u32>, Fault> {
-        let hash = self.aside(|house| house.mvcc.hash()).await?.map_err(unreadable)?;
-        Ok(self.reply(self.house.mvcc.revision(), hash))
+        let hash = self.aside(|rooms| rooms.mvcc.hash()).await?.map_err(unreadable)?;
+        Ok(self.reply(self.house.wing.look().mvcc.revision(), hash))
     }
 
     async fn hash_kv(&self, revision: Option<Revision>) -> Result<Reply<KvHash>, Fault> {
-        let hash = self.aside(move |house| house.mvcc.hash_kv(revision)).await?.map_err(unreadable)?;
+        let hash = self.aside(move |rooms| rooms.mvcc.hash_kv(revision)).await?.map_err(unreadable)?;
         let body = KvHash { hash: hash.hash, compacted: hash.compacted, revision: hash.revision };
-        Ok(self.reply(self.house.mvcc.revision(), body))
+        Ok(self.reply(self.house.wing.look().mvcc.revision(), body))
     }
 
     async fn status(&self) -> Result<Reply<Status>, Fault> {
@@ -378,23 +373,23 @@ impl api::Member for Member {
             errors.push(Fault::NoLeader.text().to_owned());
         }
         let body = Status {
-            db_bytes: self.house.store.size_bytes(),
-            db_bytes_in_use: self.house.store.live_bytes(),
+            db_bytes: self.house.wing.look().store.size_bytes(),
+            db_bytes_in_use: self.house.wing.look().store.live_bytes(),
             leader,
             raft_index: shared.commit(),
             raft_term: shared.term(),
             raft_applied_index: shared.applied(),
             errors,
-            learner: self.house.members.is_learner(self.id),
+            learner: self.house.wing.look().members.is_learner(self.id),
             db_bytes_quota: self.quota_bytes,
         };
-        Ok(self.reply(self.house.mvcc.revision(), body))
+        Ok(self.reply(self.house.wing.look().mvcc.revision(), body))
     }
 
     async fn members(&self, consistency: Consistency) -> Result<Reply<Vec<MemberRecord>>, Fault> {
         self.linearize(consistency).await?;
         // The header of the Cluster service carries no revision.
-        Ok(self.reply(Revision::default(), self.house.members.list()))
+        Ok(self.reply(Revision::default(), self.house.wing.look().members.list()))
     }
 
     async fn member_add(&self, _peer_urls: Vec<MemberUrl>, _learner: bool) -> Result<Reply<Added>, Fault> {
@@ -427,7 +422,7 @@ impl api::Member for Member {
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {
         self.linearize(consistency).await?;
-        Ok(self.v2_reply(self.house.v2.get(&get, self.now())))
+        Ok(self.v2_reply(self.house.wing.look().v2.get(&get, self.now())))
     }
 
     async fn v2_write(&self, mut write: Write, ttl: V2Ttl) -> Result<V2Reply, Fault> {

@@ -23,6 +23,7 @@ use crate::folder::Folder;
 use crate::housekeeper;
 use crate::measures::Measures;
 use crate::member::{House, LARGE_READS_MAX, Member};
+use crate::rooms::{Rooms, Wing};
 use crate::shared::Shared;
 use crate::timekeeper;
 
@@ -39,6 +40,9 @@ pub enum StartError {
     /// The state in the database could not be read.
     #[error(transparent)]
     State(#[from] apply::OpenError),
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] crate::folder::FolderError),
     /// The log could not be opened.
     #[error("cannot open the log, member/wal in the data folder")]
     Log(#[from] wal::OpenError),
@@ -67,7 +71,8 @@ impl Member {
     pub fn start(config: &Config, folder: &Folder) -> Result<Arc<Self>, StartError> {
         let options =
             store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
-        let store = Store::open(&folder.db(), &options)?;
+        let live = folder.generations().clean()?;
+        let store = Store::open(&live.path, &options)?;
         Self::start_on(config, store, Arc::new(wal::Folder::new(folder.wal())))
     }
 
@@ -124,13 +129,11 @@ impl Member {
     ) -> Result<Arc<Self>, StartError> {
         let shared = Arc::new(Shared::new(machine.position().index));
         let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
-        let (mvcc, v2, members) =
-            (Arc::clone(machine.mvcc()), Arc::clone(machine.v2()), Arc::clone(machine.members()));
-        let store = Arc::clone(machine.store());
+        let wing = Arc::new(Wing::new(Rooms::of(&machine)));
         let applier = Arc::new(Applier::new(machine, Arc::clone(&shared), measures.backend_commit.clone()));
         let sink = Arc::clone(&applier) as _;
         let driver = Driver::start(driver_config, replica, wal, |_| sink, shared.applied_number())?;
-        let house = Arc::new(House { driver, store, mvcc, v2, members, shared });
+        let house = Arc::new(House { driver, wing, shared });
         let member = Arc::new(Self {
             house: Arc::clone(&house),
             admission: Arc::new(Admission::default()),
@@ -170,7 +173,7 @@ impl Member {
     // What this member tells the cluster about itself: its peer URLs stay as they are until they are changed
     // by a request, its name and client URLs are as configured now.
     fn describe(&self, config: &Config) -> MemberRecord {
-        let known = self.house.members.get(self.id);
+        let known = self.house.wing.look().members.get(self.id);
         MemberRecord {
             id: self.id,
             name: config.name.clone(),

@@ -32,11 +32,11 @@ pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRec
         let is_told = |known: &MemberRecord| {
             known.name == this_member.name && known.client_urls == this_member.client_urls
         };
-        if house.members.get(this_member.id).is_some_and(|known| !is_told(&known)) {
+        if house.wing.look().members.get(this_member.id).is_some_and(|known| !is_told(&known)) {
             house.propose_silently(&Command::SetMember(this_member.clone()), WriteTicket::silent());
         }
         let now = Timestamp(clock.wall_ns());
-        if house.v2.next_expiry().is_some_and(|due| due <= now) {
+        if house.wing.look().v2.next_expiry().is_some_and(|due| due <= now) {
             house.propose_silently(&Command::V2 { write: Write::Expire { now }, now }, WriteTicket::silent());
         }
     }
