@@ -168,11 +168,17 @@ mod tests {
         for name in ["db", "snap/7-3.recv", "snap/5-3.send", "wal"] {
             fs::create_dir_all(member.join(name)).expect("made");
         }
-        assert_eq!(generations.live().expect("readable"), Generation { path: member.join("db"), snapshot: None });
+        assert_eq!(
+            generations.live().expect("readable"),
+            Generation { path: member.join("db"), snapshot: None }
+        );
         fs::write(member.join("snap/7-3.recv/file"), "new").expect("written");
         let path = generations.adopt(&member.join("snap/7-3.recv"), Index(7)).expect("moved");
         assert_eq!(generations.clean().expect("cleaned").path, member.join("db"), "not live yet");
-        assert!(!path.exists() && !member.join("snap/5-3.send").exists(), "a start removes what is left over");
+        assert!(
+            !path.exists() && !member.join("snap/5-3.send").exists(),
+            "a start removes what is left over"
+        );
 
         fs::create_dir_all(member.join("snap/7-3.recv")).expect("made");
         let path = generations.adopt(&member.join("snap/7-3.recv"), Index(7)).expect("moved");
