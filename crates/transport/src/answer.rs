@@ -71,13 +71,13 @@ pub(crate) async fn answer(shared: &Arc<Shared>, visit: &Visit, request: &reques
         _ => match path.strip_prefix("/kvorum/") {
             None => not_found("404 page not found"),
             Some(_) if !is_get => fault(StatusCode::BAD_REQUEST, "a stream needs HTTP/2 and a lane"),
-            Some(path) => match shared.check(request) {
-                Err(refusal) => refused(shared, &refusal),
-                Ok(_) => {
-                    visit.is_member();
-                    to_member(shared, path, request.uri.query().unwrap_or_default()).await
+            Some(path) => {
+                if let Err(refusal) = shared.check(request) {
+                    return refused(shared, &refusal);
                 }
-            },
+                visit.is_member();
+                to_member(shared, path, request.uri.query().unwrap_or_default()).await
+            }
         },
     }
 }

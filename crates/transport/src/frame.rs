@@ -158,6 +158,11 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_is_what_the_formats_say() {
+        assert_eq!(packed(&[Bytes::from_static(b"a")]), [1, 0, 0, 0, 0xf8, 0x09, 0xce, 0xee, b'a']);
+    }
+
+    #[test]
     fn every_flipped_bit_is_found_or_leaves_the_frame_unfinished() {
         let stream = packed(&[Bytes::from_static(b"hello")]);
         for bit in 0..stream.len() * 8 {

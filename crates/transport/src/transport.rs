@@ -58,6 +58,7 @@ impl Transport {
     /// From now on these are the peers, without this member itself, which may be in the list. Streams to others end;
     /// what is known of those that stay is kept.
     pub fn set_peers(&self, peers: Vec<Peer>) {
+        let peers = peers.into_iter().map(|peer| (peer.id, peer.urls)).collect();
         self.shared.set_peers(&peers);
     }
 
@@ -111,7 +112,7 @@ pub(crate) struct Shared {
     pub(crate) inbox: Arc<dyn Inbox>,
     pub(crate) office: Arc<dyn Office>,
     pub(crate) handle: Handle,
-    contacts: RwLock<BTreeMap<MemberId, Arc<Contact>>>,
+    contacts: RwLock<Contacts>,
     /// The streams that come in, one for each member and lane: a newer one takes the older one's place.
     arrivals: Mutex<BTreeMap<(MemberId, Lane), Arrival>>,
     arrival_serial: AtomicU64,
@@ -122,23 +123,24 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
 }
 
+type Contacts = BTreeMap<MemberId, Arc<Contact>>;
+
 struct Arrival {
     serial: u64,
     stop: CancellationToken,
 }
 
 impl Shared {
-    fn set_peers(self: &Arc<Self>, peers: &[Peer]) {
+    fn set_peers(self: &Arc<Self>, peers: &BTreeMap<MemberId, Vec<String>>) {
         let mut contacts = self.contacts.write();
-        for peer in peers.iter().filter(|peer| peer.id != self.config.member) {
-            match contacts.get(&peer.id) {
-                Some(contact) => contact.invite(&peer.urls),
-                None => self.meet(&mut contacts, peer, true),
+        for (id, urls) in peers.iter().filter(|(id, _)| **id != self.config.member) {
+            match contacts.get(id) {
+                Some(contact) => contact.invite(urls),
+                None => self.meet(&mut contacts, *id, urls, true),
             }
         }
         contacts.retain(|id, contact| {
-            let is_listed = peers.iter().any(|peer| peer.id == *id);
-            let stays = is_listed || (!contact.is_invited() && !self.office.is_removed(*id));
+            let stays = peers.contains_key(id) || (!contact.is_invited() && !self.office.is_removed(*id));
             if !stays {
                 contact.stop.cancel();
             }
@@ -153,14 +155,14 @@ impl Shared {
         }
     }
 
-    fn meet(self: &Arc<Self>, contacts: &mut BTreeMap<MemberId, Arc<Contact>>, peer: &Peer, invited: bool) {
+    fn meet(self: &Arc<Self>, contacts: &mut Contacts, id: MemberId, urls: &[String], invited: bool) {
         let stop = self.stop.child_token();
-        let contact = Arc::new(Contact::new(peer.id, &peer.urls, invited, &self.config, stop));
+        let contact = Arc::new(Contact::new(id, urls, invited, &self.config, stop));
         for lane in [Lane::Vital, Lane::Bulk] {
             let task = sender::keep(Arc::clone(self), Arc::clone(&contact), lane);
             self.tasks.spawn_on(task, &self.handle);
         }
-        contacts.insert(peer.id, contact);
+        contacts.insert(id, contact);
     }
 
     /// A stream from `visitor` begins. `stop` ends the connection that brings it. The number is for [`Self::depart`].
@@ -180,8 +182,7 @@ impl Shared {
         if !contacts.contains_key(&visitor.member) && !visitor.peer_urls.is_empty() {
             let unlisted = contacts.values().filter(|contact| !contact.is_invited()).count();
             if unlisted < UNLISTED_MAX {
-                let peer = Peer { id: visitor.member, urls: visitor.peer_urls.clone() };
-                self.meet(&mut contacts, &peer, false);
+                self.meet(&mut contacts, visitor.member, &visitor.peer_urls, false);
             }
         }
         let contact = contacts.get(&visitor.member).cloned();
