@@ -265,6 +265,8 @@ impl<W, R> Replica<W, R> {
         match message.get_msg_type() {
             MessageType::MsgSnapshot => return self.receive_snapshot(message),
             MessageType::MsgTimeoutNow if !self.can_campaign() => return,
+            // raft would pass it on in the sender's name. The sender asks again when it hears of another leader.
+            MessageType::MsgReadIndex if !self.leads() => return,
             MessageType::MsgHeartbeat if message.term >= self.node.raft.term => {
                 let (commit, last) = (message.commit, self.node.raft.raft_log.last_index());
                 if commit > last {

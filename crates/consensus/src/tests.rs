@@ -13,6 +13,10 @@ use wal::{Batch, Durability, HardState, Identity, Wal};
 use super::*;
 use crate::driver::Refused;
 
+mod chance;
+mod cluster;
+mod net;
+
 type TestReplica = Replica<&'static str, &'static str>;
 
 fn open(disk: &DoubleDisk) -> (Wal, HardState) {
