@@ -1,13 +1,19 @@
 //! The v3 calls, from wire message to wire message, for gRPC and JSON alike.
 
-use api::{Compact, Consistency, Header, KvHash, Member};
+use api::{Compact, Consistency, Fault, KvHash, Member};
 use proto::etcdserverpb as pb;
 use types::Revision;
 
 use crate::convert;
 use crate::refusal::Refusal;
 
-fn consistency(serializable: bool) -> Consistency {
+/// What a learner does not answer.
+pub(crate) fn voting(member: &dyn Member) -> Result<(), Fault> {
+    if member.is_learner() { Err(Fault::LearnerUnsupported) } else { Ok(()) }
+}
+
+/// How fresh a read must be that may be serializable.
+pub(crate) fn consistency(serializable: bool) -> Consistency {
     if serializable { Consistency::Serializable } else { Consistency::Linearizable }
 }
 
@@ -16,11 +22,15 @@ pub(crate) async fn range(
     request: pb::RangeRequest,
 ) -> Result<pb::RangeResponse, Refusal> {
     let consistency = consistency(request.serializable);
+    if consistency == Consistency::Linearizable {
+        voting(member)?;
+    }
     let reply = member.range(convert::range(request)?, consistency).await?;
     Ok(convert::range_reply(convert::header(reply.header), reply.body))
 }
 
 pub(crate) async fn put(member: &dyn Member, request: pb::PutRequest) -> Result<pb::PutResponse, Refusal> {
+    voting(member)?;
     let reply = member.put(convert::put(request)?).await?;
     Ok(convert::put_reply(convert::header(reply.header), reply.body))
 }
@@ -29,11 +39,13 @@ pub(crate) async fn delete_range(
     member: &dyn Member,
     request: pb::DeleteRangeRequest,
 ) -> Result<pb::DeleteRangeResponse, Refusal> {
+    voting(member)?;
     let reply = member.delete_range(convert::delete_range(request)?).await?;
     Ok(convert::delete_reply(convert::header(reply.header), reply.body))
 }
 
 pub(crate) async fn txn(member: &dyn Member, request: pb::TxnRequest) -> Result<pb::TxnResponse, Refusal> {
+    voting(member)?;
     let (txn, serializable) = convert::txn(request, member.limits().txn_ops_max)?;
     let reply = member.txn(txn, serializable).await?;
     Ok(convert::txn_reply(convert::header(reply.header), reply.body))
@@ -43,6 +55,7 @@ pub(crate) async fn compact(
     member: &dyn Member,
     request: pb::CompactionRequest,
 ) -> Result<pb::CompactionResponse, Refusal> {
+    voting(member)?;
     let compact = Compact { revision: request.revision, physical: request.physical };
     let reply = member.compact(compact).await?;
     Ok(pb::CompactionResponse { header: Some(convert::header(reply.header)) })
@@ -76,6 +89,7 @@ pub(crate) async fn hash(
     member: &dyn Member,
     _request: pb::HashRequest,
 ) -> Result<pb::HashResponse, Refusal> {
+    voting(member)?;
     let reply = member.hash().await?;
     Ok(pb::HashResponse { header: Some(convert::header(reply.header)), hash: reply.body })
 }
@@ -84,20 +98,11 @@ pub(crate) async fn hash_kv(
     member: &dyn Member,
     request: pb::HashKvRequest,
 ) -> Result<pb::HashKvResponse, Refusal> {
+    voting(member)?;
     let reply = member.hash_kv(Revision::from_wire(request.revision)).await?;
     let KvHash { hash, compacted, revision } = reply.body;
     // etcd keeps -1 until the first compaction.
     let compact_revision = if compacted == Revision::default() { -1 } else { compacted.to_wire() };
     let header = Some(convert::header(reply.header));
     Ok(pb::HashKvResponse { header, hash, compact_revision, hash_revision: revision.to_wire() })
-}
-
-pub(crate) async fn member_list(
-    member: &dyn Member,
-    request: pb::MemberListRequest,
-) -> Result<pb::MemberListResponse, Refusal> {
-    let reply = member.members(consistency(!request.linearizable)).await?;
-    // Headers of this service carry no revision.
-    let header = Some(convert::header(Header { revision: Revision::default(), ..reply.header }));
-    Ok(pb::MemberListResponse { header, members: reply.body.into_iter().map(convert::member).collect() })
 }

@@ -19,6 +19,7 @@ use types::MemberId;
 use crate::body::Body;
 use crate::calls;
 use crate::gateway::Shared;
+use crate::membership;
 use crate::meters::CallMeters;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -51,7 +52,13 @@ pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
         Rpc::Status => call.run(body, calls::status).await,
         Rpc::Hash => call.run(body, calls::hash).await,
         Rpc::HashKv => call.run(body, calls::hash_kv).await,
-        Rpc::MemberList => call.run(body, calls::member_list).await,
+        Rpc::MemberList => call.run(body, membership::member_list).await,
+        Rpc::MemberAdd => call.run(body, membership::member_add).await,
+        Rpc::MemberRemove => call.run(body, membership::member_remove).await,
+        Rpc::MemberUpdate => call.run(body, membership::member_update).await,
+        Rpc::MemberPromote => call.run(body, membership::member_promote).await,
+        Rpc::MoveLeader => call.run(body, membership::move_leader).await,
+        Rpc::Alarm => call.run(body, membership::alarm).await,
     }
 }
 

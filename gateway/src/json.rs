@@ -19,6 +19,7 @@ use prost_reflect::{
 use crate::body::{self, Body, BodyError};
 use crate::calls;
 use crate::gateway::Shared;
+use crate::membership;
 use crate::refusal::Refusal;
 use crate::rpc::{JsonPath, Rpc};
 
@@ -117,7 +118,13 @@ async fn call(shared: &Shared, method: &Method, path: &str, body: Incoming) -> R
         Rpc::Status => call.run(calls::status).await,
         Rpc::Hash => call.run(calls::hash).await,
         Rpc::HashKv => call.run(calls::hash_kv).await,
-        Rpc::MemberList => call.run(calls::member_list).await,
+        Rpc::MemberList => call.run(membership::member_list).await,
+        Rpc::MemberAdd => call.run(membership::member_add).await,
+        Rpc::MemberRemove => call.run(membership::member_remove).await,
+        Rpc::MemberUpdate => call.run(membership::member_update).await,
+        Rpc::MemberPromote => call.run(membership::member_promote).await,
+        Rpc::MoveLeader => call.run(membership::move_leader).await,
+        Rpc::Alarm => call.run(membership::alarm).await,
     }
 }
 

@@ -20,6 +20,7 @@ mod rpc;
 mod calls;
 mod convert;
 mod intervals;
+mod membership;
 
 mod grpc;
 mod json;

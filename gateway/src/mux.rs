@@ -70,7 +70,13 @@ async fn route(shared: &Shared, path: &[u8], request: Request<Incoming>) -> Resp
     if let Some(key) = path.strip_prefix("/v2/keys").filter(|key| key.is_empty() || key.starts_with('/')) {
         return v2::answer(shared, key, request).await;
     }
+    if let Some(rest) =
+        path.strip_prefix("/v2/members").filter(|rest| rest.is_empty() || rest.starts_with('/'))
+    {
+        return v2::members::answer(shared, rest, request).await;
+    }
     match path {
+        "/v2/machines" => v2::members::machines(shared, request.method()).await,
         "/v3" => redirect(&request, b"/v3/"),
         _ => plain::answer(shared, path, &request).await,
     }

@@ -13,11 +13,17 @@ pub(crate) enum Rpc {
     Hash,
     HashKv,
     MemberList,
+    MemberAdd,
+    MemberRemove,
+    MemberUpdate,
+    MemberPromote,
+    MoveLeader,
+    Alarm,
 }
 
 impl Rpc {
     /// All calls, each at the place of its number.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Range,
         Self::Put,
         Self::DeleteRange,
@@ -27,6 +33,12 @@ impl Rpc {
         Self::Hash,
         Self::HashKv,
         Self::MemberList,
+        Self::MemberAdd,
+        Self::MemberRemove,
+        Self::MemberUpdate,
+        Self::MemberPromote,
+        Self::MoveLeader,
+        Self::Alarm,
     ];
 
     /// The call at a gRPC path.
@@ -41,6 +53,12 @@ impl Rpc {
             "/etcdserverpb.Maintenance/Hash" => Self::Hash,
             "/etcdserverpb.Maintenance/HashKV" => Self::HashKv,
             "/etcdserverpb.Cluster/MemberList" => Self::MemberList,
+            "/etcdserverpb.Cluster/MemberAdd" => Self::MemberAdd,
+            "/etcdserverpb.Cluster/MemberRemove" => Self::MemberRemove,
+            "/etcdserverpb.Cluster/MemberUpdate" => Self::MemberUpdate,
+            "/etcdserverpb.Cluster/MemberPromote" => Self::MemberPromote,
+            "/etcdserverpb.Maintenance/MoveLeader" => Self::MoveLeader,
+            "/etcdserverpb.Maintenance/Alarm" => Self::Alarm,
             _ => return None,
         })
     }
@@ -48,6 +66,7 @@ impl Rpc {
     /// Its service and method.
     pub(crate) fn names(self) -> (&'static str, &'static str) {
         const KV: &str = "etcdserverpb.KV";
+        const CLUSTER: &str = "etcdserverpb.Cluster";
         const MAINTENANCE: &str = "etcdserverpb.Maintenance";
         match self {
             Self::Range => (KV, "Range"),
@@ -58,7 +77,13 @@ impl Rpc {
             Self::Status => (MAINTENANCE, "Status"),
             Self::Hash => (MAINTENANCE, "Hash"),
             Self::HashKv => (MAINTENANCE, "HashKV"),
-            Self::MemberList => ("etcdserverpb.Cluster", "MemberList"),
+            Self::MemberList => (CLUSTER, "MemberList"),
+            Self::MemberAdd => (CLUSTER, "MemberAdd"),
+            Self::MemberRemove => (CLUSTER, "MemberRemove"),
+            Self::MemberUpdate => (CLUSTER, "MemberUpdate"),
+            Self::MemberPromote => (CLUSTER, "MemberPromote"),
+            Self::MoveLeader => (MAINTENANCE, "MoveLeader"),
+            Self::Alarm => (MAINTENANCE, "Alarm"),
         }
     }
 }
@@ -85,6 +110,12 @@ impl JsonPath {
             "/maintenance/hash" => Rpc::Hash,
             "/maintenance/hashkv" => Rpc::HashKv,
             "/cluster/member/list" => Rpc::MemberList,
+            "/cluster/member/add" => Rpc::MemberAdd,
+            "/cluster/member/remove" => Rpc::MemberRemove,
+            "/cluster/member/update" => Rpc::MemberUpdate,
+            "/cluster/member/promote" => Rpc::MemberPromote,
+            "/maintenance/transfer-leadership" => Rpc::MoveLeader,
+            "/maintenance/alarm" => Rpc::Alarm,
             _ => return unserved(path).map(Self::Unserved),
         };
         Some(Self::Rpc(rpc))
@@ -99,14 +130,8 @@ fn unserved(path: &str) -> Option<&'static str> {
         "/lease/keepalive" => "LeaseKeepAlive",
         "/lease/timetolive" | "/kv/lease/timetolive" => "LeaseTimeToLive",
         "/lease/leases" | "/kv/lease/leases" => "LeaseLeases",
-        "/cluster/member/add" => "MemberAdd",
-        "/cluster/member/remove" => "MemberRemove",
-        "/cluster/member/update" => "MemberUpdate",
-        "/cluster/member/promote" => "MemberPromote",
-        "/maintenance/alarm" => "Alarm",
         "/maintenance/defragment" => "Defragment",
         "/maintenance/snapshot" => "Snapshot",
-        "/maintenance/transfer-leadership" => "MoveLeader",
         "/maintenance/downgrade" => "Downgrade",
         "/auth/enable" => "AuthEnable",
         "/auth/disable" => "AuthDisable",

@@ -300,8 +300,8 @@ mod tests {
         assert_eq!((start.0, next.0), (GOLDEN_START, GOLDEN_NEXT));
     }
 
-    const GOLDEN_START: u64 = 0;
-    const GOLDEN_NEXT: u64 = 0;
+    const GOLDEN_START: u64 = 0xec0f_017c_53c4_d77b;
+    const GOLDEN_NEXT: u64 = 0x7681_17ed_066b_3cf1;
 
     #[test]
     fn the_ring_keeps_the_newest() {

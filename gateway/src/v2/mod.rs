@@ -1,7 +1,8 @@
-//! The v2 keyspace over HTTP: `/v2/keys`. Its watches come with their own issue; until then `wait=true` is
-//! answered by 501.
+//! The v2 interface over HTTP: the keyspace at `/v2/keys`, and who is in the cluster. Watches of the keyspace come
+//! with their own issue; until then `wait=true` is answered by 501.
 
 pub(crate) mod form;
+pub(crate) mod members;
 
 mod answer;
 mod params;
