@@ -111,7 +111,13 @@ impl InitialCluster {
         Ok(cluster_id(&ids))
     }
 
-    fn check_duplicates(&self) -> Result<(), InitialClusterError> {
+    /// Everybody's names, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.urls.keys().map(String::as_str)
+    }
+
+    /// Whether no URL is there twice.
+    pub fn check_duplicates(&self) -> Result<(), InitialClusterError> {
         let mut seen = BTreeSet::new();
         if self.urls.values().flatten().all(|url| seen.insert(url)) {
             Ok(())

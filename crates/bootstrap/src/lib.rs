@@ -1,0 +1,136 @@
+//! How a member with an empty folder finds out who it is and who the others are.
+//!
+//! There are three ways to be told: a list in a flag, a URL where the founders meet, the SRV records of a domain. And
+//! there are two things to do then: found the cluster with the others, or join one that runs. What comes out is a
+//! [`Beginning`] in either case. It reads nothing from disk and writes nothing; a member with data does not come here.
+//!
+//! INVARIANT: every refusal is one sentence that says what is wrong and, where there is one, what to do about it.
+//! INVARIANT: no question to another member or to a service waits without a named limit.
+
+mod error;
+
+mod discovery;
+mod joining;
+mod srv;
+
+mod http;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use members::{InitialCluster, MemberUrl};
+use transport::census;
+use types::{ClusterId, MemberId, MemberRecord};
+
+pub use discovery::DiscoveryError;
+pub use error::BootstrapError;
+pub use srv::SrvError;
+
+/// How long a member that may know us already is waited for, before a cluster is founded.
+const MEETING_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What this member was told about itself and about where to look.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What people call it.
+    pub name: String,
+    /// Where other members reach it.
+    pub peer_urls: Vec<MemberUrl>,
+    /// Goes into ids.
+    pub token: String,
+    /// Where the first members are written down.
+    pub source: Source,
+    /// Whether it joins a cluster that runs instead of founding one.
+    pub joins: bool,
+    /// Asked for names instead of those in `/etc/resolv.conf`; for tests.
+    pub name_server: Option<SocketAddr>,
+}
+
+/// Where the first members are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nowhere: it is alone.
+    Alone,
+    /// In a flag, as `name=url,name=url`.
+    List(String),
+    /// Under a URL where the first members meet.
+    Discovery(String),
+    /// In the SRV records of a domain.
+    Srv {
+        /// The domain.
+        domain: String,
+        /// What follows the name of the service; may be empty.
+        suffix: String,
+    },
+}
+
+/// What a new folder begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// Whether the cluster runs already.
+    pub joins: bool,
+    /// Its id.
+    pub cluster: ClusterId,
+    /// This member's id.
+    pub member: MemberId,
+    /// All members, this one too, in order of their ids.
+    pub members: Vec<MemberRecord>,
+}
+
+/// Finds it out. It may take as long as the others need to come.
+pub async fn begin(plan: &Plan) -> Result<Beginning, BootstrapError> {
+    let cluster = match &plan.source {
+        Source::Discovery(_) if plan.joins => return Err(BootstrapError::DiscoveryJoins),
+        Source::Discovery(url) => return discovery::meet(plan, url).await,
+        Source::Alone => alone(plan)?,
+        Source::List(list) => listed(plan, list)?,
+        Source::Srv { domain, suffix } => srv::look_up(plan, domain, suffix).await?,
+    };
+    if plan.joins { joining::join(plan, &cluster).await } else { found(plan, &cluster).await }
+}
+
+/// The members of a list, checked against what this member says of itself.
+pub fn listed(plan: &Plan, list: &str) -> Result<InitialCluster, BootstrapError> {
+    let refused = |error| BootstrapError::list(error, &plan.name, list);
+    let cluster = InitialCluster::parse(list).map_err(refused)?;
+    cluster.check_founder(&plan.name, &plan.peer_urls).map_err(refused)?;
+    Ok(cluster)
+}
+
+/// A cluster of this member.
+fn alone(plan: &Plan) -> Result<InitialCluster, BootstrapError> {
+    let pairs: Vec<String> = plan.peer_urls.iter().map(|url| format!("{}={url}", plan.name)).collect();
+    listed(plan, &pairs.join(","))
+}
+
+async fn found(plan: &Plan, cluster: &InitialCluster) -> Result<Beginning, BootstrapError> {
+    let beginning = beginning(plan, cluster, &plan.token)?;
+    let others: Vec<String> = beginning
+        .members
+        .iter()
+        .filter(|member| member.id != beginning.member)
+        .flat_map(|member| member.peer_urls.clone())
+        .collect();
+    // A founder whose folder was lost must not come back as if it had never voted.
+    let questions: Vec<_> =
+        others.into_iter().map(|url| tokio::spawn(async move { census(&url, MEETING_TIME_MAX).await })).collect();
+    for question in questions {
+        let Ok(Ok(answer)) = question.await else { continue };
+        let knows = |member: &MemberRecord| member.id == beginning.member && !member.client_urls.is_empty();
+        if answer.members.iter().any(knows) {
+            return Err(BootstrapError::AlreadyBootstrapped(beginning.member));
+        }
+    }
+    Ok(beginning)
+}
+
+/// What founders begin with.
+fn beginning(plan: &Plan, cluster: &InitialCluster, token: &str) -> Result<Beginning, BootstrapError> {
+    let members = cluster.members(token)?;
+    let own = members.iter().find(|member| member.name == plan.name);
+    let member = own.ok_or_else(|| BootstrapError::NotFounder(plan.name.clone()))?.id;
+    Ok(Beginning { joins: false, cluster: cluster.cluster_id(token)?, member, members })
+}
