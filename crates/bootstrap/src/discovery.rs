@@ -113,7 +113,11 @@ pub(crate) async fn meet(plan: &Plan, url: &str) -> Result<Beginning, BootstrapE
         }
         if founders.len() != told {
             told = founders.len();
-            tracing::info!(found = told, needed = size - told, "found peers from discovery server; waiting for more");
+            tracing::info!(
+                found = told,
+                needed = size - told,
+                "found peers from discovery server; waiting for more"
+            );
         }
         sleep(LOOK_PAUSE).await;
     };
@@ -203,7 +207,9 @@ impl Place {
         let service: Uri = url.parse().map_err(|_| refused("it cannot be read"))?;
         match service.scheme_str() {
             Some("http") => {}
-            Some("https") => return Err(refused("this version of Kvorum speaks plain http only; give an http URL")),
+            Some("https") => {
+                return Err(refused("this version of Kvorum speaks plain http only; give an http URL"));
+            }
             _ => return Err(refused("it has to begin with http://")),
         }
         let path = service.path().trim_end_matches('/').to_owned();

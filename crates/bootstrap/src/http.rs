@@ -50,7 +50,8 @@ async fn unhurried(
         Some(_) => authority.clone(),
         None => format!("{authority}:80"),
     };
-    let stream = TcpStream::connect(&address).await.map_err(|error| format!("connect to {address}: {error}"))?;
+    let stream =
+        TcpStream::connect(&address).await.map_err(|error| format!("connect to {address}: {error}"))?;
     let (mut requests, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let request = Request::builder()

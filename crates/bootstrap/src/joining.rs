@@ -104,7 +104,10 @@ pub(crate) fn compare(
         }
     }
     let Some(own) = own else {
-        return Err(differs(format!("unmatched member while checking PeerURLs{}", added_first(plan, &own_urls))));
+        return Err(differs(format!(
+            "unmatched member while checking PeerURLs{}",
+            added_first(plan, &own_urls)
+        )));
     };
     if let Some(other) = members.iter().find(|member| member.id != own && member.name == plan.name) {
         tracing::warn!(
@@ -134,8 +137,7 @@ fn same(these: &[String], those: &[String]) -> bool {
 }
 
 fn tell(cluster: ClusterId, members: &[MemberRecord]) -> String {
-    let member = |member: &MemberRecord| {
-        format!("{} {:?} [{}]", member.id, member.name, member.peer_urls.join(" "))
-    };
+    let member =
+        |member: &MemberRecord| format!("{} {:?} [{}]", member.id, member.name, member.peer_urls.join(" "));
     format!("{cluster}: {}", members.iter().map(member).collect::<Vec<_>>().join(", "))
 }

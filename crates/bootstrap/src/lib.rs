@@ -80,16 +80,38 @@ pub struct Beginning {
     pub members: Vec<MemberRecord>,
 }
 
+/// Refuses what is wrong already as it is written, before anybody is asked.
+pub fn check(plan: &Plan) -> Result<(), BootstrapError> {
+    match &plan.source {
+        Source::Alone => alone(plan).map(drop),
+        Source::List(list) => listed(plan, list).map(drop),
+        Source::Discovery(_) if plan.joins => Err(BootstrapError::DiscoveryJoins),
+        Source::Discovery(_) | Source::Srv { .. } => Ok(()),
+    }
+}
+
 /// Finds it out. It may take as long as the others need to come.
 pub async fn begin(plan: &Plan) -> Result<Beginning, BootstrapError> {
+    check(plan)?;
     let cluster = match &plan.source {
-        Source::Discovery(_) if plan.joins => return Err(BootstrapError::DiscoveryJoins),
         Source::Discovery(url) => return discovery::meet(plan, url).await,
         Source::Alone => alone(plan)?,
         Source::List(list) => listed(plan, list)?,
         Source::Srv { domain, suffix } => srv::look_up(plan, domain, suffix).await?,
     };
     if plan.joins { joining::join(plan, &cluster).await } else { found(plan, &cluster).await }
+}
+
+/// What a member with data may have begun with, as far as the flags tell. Its folder knows better.
+pub fn guess(plan: &Plan) -> Beginning {
+    let listed = match &plan.source {
+        Source::List(list) => listed(plan, list).or_else(|_| alone(plan)),
+        _ => alone(plan),
+    };
+    let guessed = listed.and_then(|cluster| beginning(plan, &cluster, &plan.token));
+    let nobody =
+        |_| Beginning { joins: false, cluster: ClusterId(0), member: MemberId(0), members: Vec::new() };
+    guessed.unwrap_or_else(nobody)
 }
 
 /// The members of a list, checked against what this member says of itself.
@@ -115,8 +137,10 @@ async fn found(plan: &Plan, cluster: &InitialCluster) -> Result<Beginning, Boots
         .flat_map(|member| member.peer_urls.clone())
         .collect();
     // A founder whose folder was lost must not come back as if it had never voted.
-    let questions: Vec<_> =
-        others.into_iter().map(|url| tokio::spawn(async move { census(&url, MEETING_TIME_MAX).await })).collect();
+    let questions: Vec<_> = others
+        .into_iter()
+        .map(|url| tokio::spawn(async move { census(&url, MEETING_TIME_MAX).await }))
+        .collect();
     for question in questions {
         let Ok(Ok(answer)) = question.await else { continue };
         let knows = |member: &MemberRecord| member.id == beginning.member && !member.client_urls.is_empty();

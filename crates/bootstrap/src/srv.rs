@@ -81,7 +81,11 @@ pub enum SrvError {
 }
 
 /// The founders that `domain` names.
-pub(crate) async fn look_up(plan: &Plan, domain: &str, suffix: &str) -> Result<InitialCluster, BootstrapError> {
+pub(crate) async fn look_up(
+    plan: &Plan,
+    domain: &str,
+    suffix: &str,
+) -> Result<InitialCluster, BootstrapError> {
     Ok(Lookup::new(plan, domain, suffix).await?.founders().await?)
 }
 
@@ -99,7 +103,8 @@ impl<'a> Lookup<'a> {
         let resolver = resolver(plan.name_server).map_err(SrvError::Configuration)?;
         let mut own = BTreeMap::new();
         for url in &plan.peer_urls {
-            let port = url.address().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
+            let port =
+                url.address().rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
             let resolved = addresses(&resolver, url.host(), port).await;
             let resolved = resolved.map_err(|reason| SrvError::Own { url: url.to_string(), reason })?;
             own.extend(resolved.into_iter().map(|address| (address, url)));
@@ -111,7 +116,10 @@ impl<'a> Lookup<'a> {
     async fn founders(mut self) -> Result<InitialCluster, SrvError> {
         let secure = self.pairs("etcd-server-ssl", Scheme::Https).await;
         if secure.as_ref().is_ok_and(|pairs| !pairs.is_empty()) {
-            return Err(SrvError::Tls { service: format!("etcd-server-ssl{}", self.suffix), domain: self.domain.to_owned() });
+            return Err(SrvError::Tls {
+                service: format!("etcd-server-ssl{}", self.suffix),
+                domain: self.domain.to_owned(),
+            });
         }
         let pairs = self.pairs("etcd-server", Scheme::Http).await?;
         for node in &pairs {

@@ -28,7 +28,9 @@ async fn serve(answers: Answers) -> SocketAddr {
                 let response = Response::builder().status(status).header("X-Etcd-Cluster-ID", "cafe");
                 std::future::ready(response.body(http_body_util::Full::new(Bytes::from(body))))
             });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
         }
     });
     address
@@ -61,34 +63,14 @@ fn said<T: std::fmt::Debug>(result: Result<T, BootstrapError>) -> String {
 
 const OWN: &str = "http://127.0.0.1:2";
 
-/// What `b` at `OWN` says when it joins by `list`, in which `A` is the member that says `members`.
-async fn check_join(members: &str, list: &str, expect: &str) {
-    let a = format!("http://{}", member(members).await);
-    let list = list.replace('A', &a);
-    let listed = listed(&plan(OWN, Source::Alone), &list).expect("the list is right by itself");
-    let records = listed.members("t").expect("different ids");
-    let answer = census(&a, ANSWER).await;
-    let said = match answer {
-        Ok(census) => {
-            let cluster = census.cluster.expect("it says so");
-            joining::compare(&plan(OWN, Source::Alone), &records, cluster, census.members)
-                .map_or_else(|error| error.to_string(), |beginning| format!("member {}", beginning.member))
-        }
-        Err(error) => panic!("{error}"),
-    };
-    assert!(said.contains(expect), "{list}: {said}");
-}
-
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// With `A` where the member itself listens, which it cannot know before it does.
+/// What `b` at `OWN` says when it joins by `list`, in which `A` is where a member listens that says `members`.
 async fn join_sentence(list: &str, members: &'static str, expect: &str) {
     let own = Arc::new(std::sync::OnceLock::<String>::new());
     let told = Arc::clone(&own);
-    let address = serve(Arc::new(move |_, _| {
-        (200, members.replace('A', told.get().map_or("", String::as_str)))
-    }))
-    .await;
+    let address =
+        serve(Arc::new(move |_, _| (200, members.replace('A', told.get().map_or("", String::as_str))))).await;
     own.set(format!("http://{address}")).expect("once");
     let list = list.replace('A', &format!("http://{address}"));
     let plan = Plan { joins: true, ..plan(OWN, Source::List(list.clone())) };
@@ -97,7 +79,14 @@ async fn join_sentence(list: &str, members: &'static str, expect: &str) {
     let cluster = census.cluster.expect("it says so");
     let said = joining::compare(&plan, &records, cluster, census.members).map_or_else(
         |error| error.to_string(),
-        |beginning| format!("cluster {} member {} of {}", beginning.cluster, beginning.member, beginning.members.len()),
+        |beginning| {
+            format!(
+                "cluster {} member {} of {}",
+                beginning.cluster,
+                beginning.member,
+                beginning.members.len()
+            )
+        },
     );
     assert!(said.contains(expect), "{list}: {said}");
 }
@@ -112,7 +101,12 @@ async fn who_joins_is_known_to_the_cluster() {
     let list = "a=A,b=http://127.0.0.1:2";
     join_sentence(list, two, "cluster cafe member b of 2").await;
     join_sentence(list, one, "error validating peerURLs cafe: a \"a\" [http://127.0.0.1:").await;
-    join_sentence(list, one, ": member count is unequal; --initial-cluster names 2 members and the cluster has 1").await;
+    join_sentence(
+        list,
+        one,
+        ": member count is unequal; --initial-cluster names 2 members and the cluster has 1",
+    )
+    .await;
     join_sentence(list, one, "`etcdctl member add b --peer-urls=http://127.0.0.1:2` comes before").await;
     join_sentence(
         list,
@@ -120,7 +114,7 @@ async fn who_joins_is_known_to_the_cluster() {
         "PeerURLs: no match found for existing member (b, [http://127.0.0.1:3]); the cluster does not know this member",
     )
     .await;
-    check_join(r#"[]"#, "a=A,b=http://127.0.0.1:2", "member count is unequal").await;
+    join_sentence(list, "[]", "member count is unequal").await;
 }
 
 #[tokio::test]
@@ -132,7 +126,10 @@ async fn nobody_to_join_is_told_with_every_reason() {
         format!("{records}--initial-cluster names nobody but this member: name the others too")
     );
     let text = said(joining::ask_once(&alone, "a=http://127.0.0.1:1,b=http://127.0.0.1:2").await);
-    assert!(text.starts_with(&format!("{records}http://127.0.0.1:1: ")) && text.contains("refused"), "{text}");
+    assert!(
+        text.starts_with(&format!("{records}http://127.0.0.1:1: ")) && text.contains("refused"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -203,7 +200,8 @@ async fn check_discovery(size: &'static str, nodes: &'static str, put: &'static 
     }))
     .await;
     let begun = begin(&plan(OWN, Source::Discovery(format!("http://{service}/x")))).await;
-    let said = begun.map_or_else(|error| error.to_string(), |beginning| format!("{} members", beginning.members.len()));
+    let said = begun
+        .map_or_else(|error| error.to_string(), |beginning| format!("{} members", beginning.members.len()));
     assert!(said.starts_with(expect), "{size} {nodes}: {said}");
 }
 
@@ -213,21 +211,44 @@ async fn a_discovery_service_is_understood() {
     const ZERO: &str = r#"{"action":"get","node":{"key":"/x/_config/size","value":"0"}}"#;
     const WORD: &str = r#"{"action":"get","node":{"key":"/x/_config/size","value":"three"}}"#;
     const EMPTY: &str = r#"{"action":"get","node":{"key":"/x","dir":true}}"#;
-    const FULL: &str =
-        r#"{"action":"get","node":{"key":"/x","dir":true,"nodes":[{"key":"/x/12","value":"y=http://h:1","createdIndex":7}]}}"#;
+    const FULL: &str = r#"{"action":"get","node":{"key":"/x","dir":true,"nodes":[{"key":"/x/12","value":"y=http://h:1","createdIndex":7}]}}"#;
     const DONE: &str = r#"{"action":"create","node":{"key":"/x/1"}}"#;
     const THERE: &str = r#"{"errorCode":105,"message":"Key already exists","cause":"/x/1","index":9}"#;
     const NOTHING: &str = r#"{"errorCode":100,"message":"Key not found","cause":"/x","index":4}"#;
-    check_discovery(NOTHING, EMPTY, DONE, "failed to join discovery cluster (100: Key not found (/x) [4]); set how").await;
-    check_discovery("nonsense", EMPTY, DONE, "failed to join discovery cluster (discovery: bad discovery endpoint); ").await;
-    check_discovery(ZERO, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ").await;
-    check_discovery(WORD, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ").await;
+    check_discovery(
+        NOTHING,
+        EMPTY,
+        DONE,
+        "failed to join discovery cluster (100: Key not found (/x) [4]); set how",
+    )
+    .await;
+    check_discovery(
+        "nonsense",
+        EMPTY,
+        DONE,
+        "failed to join discovery cluster (discovery: bad discovery endpoint); ",
+    )
+    .await;
+    check_discovery(ZERO, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ")
+        .await;
+    check_discovery(WORD, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ")
+        .await;
     check_discovery(ONE, FULL, DONE, "failed to join discovery cluster (discovery: cluster is full); ").await;
-    check_discovery(ONE, EMPTY, THERE, "failed to join discovery cluster (discovery: found duplicate id); ").await;
+    check_discovery(ONE, EMPTY, THERE, "failed to join discovery cluster (discovery: found duplicate id); ")
+        .await;
     for (url, expect) in [
-        ("https://h/x", "failed to join discovery cluster (discovery: invalid URL \"https://h/x\": this version of Kvorum"),
-        ("nonsense", "failed to join discovery cluster (discovery: invalid URL \"nonsense\": it has to begin with http://)"),
-        ("http://h:1", "failed to join discovery cluster (discovery: invalid URL \"http://h:1\": it has no path"),
+        (
+            "https://h/x",
+            "failed to join discovery cluster (discovery: invalid URL \"https://h/x\": this version of Kvorum",
+        ),
+        (
+            "nonsense",
+            "failed to join discovery cluster (discovery: invalid URL \"nonsense\": it has to begin with http://)",
+        ),
+        (
+            "http://h:1",
+            "failed to join discovery cluster (discovery: invalid URL \"http://h:1\": it has no path",
+        ),
     ] {
         let text = said(begin(&plan(OWN, Source::Discovery(url.to_owned()))).await);
         assert!(text.starts_with(expect), "{text}");
@@ -279,7 +300,16 @@ fn answer(records: &BTreeMap<&str, &[&str]>, query: &[u8]) -> Vec<u8> {
             _ => continue,
         };
         // A pointer to the question's name, the kind, the class, a minute to live.
-        rows.push([&[0xc0, 12], &kind.to_be_bytes()[..], &[0, 1, 0, 0, 0, 60], &(data.len() as u16).to_be_bytes(), &data].concat());
+        rows.push(
+            [
+                &[0xc0, 12],
+                &kind.to_be_bytes()[..],
+                &[0, 1, 0, 0, 0, 60],
+                &(data.len() as u16).to_be_bytes(),
+                &data,
+            ]
+            .concat(),
+        );
     }
     let known = if values.is_empty() { 3 } else { 0 };
     let counts = [0, 1, 0, rows.len() as u8, 0, 0, 0, 0];
@@ -301,7 +331,9 @@ async fn srv_records_name_the_founders() {
     .await;
     let look = async |domain: &str, suffix: &str| {
         let plan = Plan { name_server: Some(server), ..plan(OWN, Source::Alone) };
-        srv::look_up(&plan, domain, suffix).await.map_or_else(|error| error.to_string(), |found| found.to_string())
+        srv::look_up(&plan, domain, suffix)
+            .await
+            .map_or_else(|error| error.to_string(), |found| found.to_string())
     };
     assert_eq!(
         look("good.test", "").await,
@@ -313,7 +345,10 @@ async fn srv_records_name_the_founders() {
         ("strange.test", "cannot find local etcd member \"b\" in SRV records; no record leads"),
         ("secure.test", "the records of _etcd-server-ssl._tcp.secure.test want TLS between members"),
         ("lost.test", "error querying DNS SRV records for _etcd-server: nowhere.test: no such host; "),
-        ("none.test", "error querying DNS SRV records for _etcd-server: no such host; `dig +short SRV _etcd-server._tcp.none.test`"),
+        (
+            "none.test",
+            "error querying DNS SRV records for _etcd-server: no such host; `dig +short SRV _etcd-server._tcp.none.test`",
+        ),
     ] {
         let text = look(domain, "").await;
         assert!(text.starts_with(&format!("{start}{expect}")), "{text}");

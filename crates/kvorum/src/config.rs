@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use members::{InitialCluster, InitialClusterError, MemberUrl, Scheme, UrlError};
+use bootstrap::Source;
+use members::{MemberUrl, Scheme, UrlError};
 use telemetry::{LogLevel, LogOutput};
 use types::Limits;
 
@@ -28,7 +29,7 @@ pub struct Config {
     /// Where members reach it.
     pub advertise_peer_urls: Vec<MemberUrl>,
     /// Where the first members are written down.
-    pub initial: InitialSource,
+    pub initial: Source,
     /// Makes or joins.
     pub initial_state: InitialState,
     /// Goes into ids.
@@ -66,24 +67,6 @@ pub enum InitialState {
     New,
     /// Joins one.
     Existing,
-}
-
-/// Where a member with an empty folder reads who the first members are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InitialSource {
-    /// Nowhere: it is alone.
-    Alone,
-    /// In a flag.
-    List(String),
-    /// Under a URL where the first members meet.
-    Discovery(String),
-    /// In the SRV records of a domain.
-    Srv {
-        /// The domain.
-        domain: String,
-        /// What follows the name of the service; may be empty.
-        suffix: String,
-    },
 }
 
 /// Why settings do not make a member. Where etcd has a text for it, it is etcd's.
@@ -207,22 +190,6 @@ impl Config {
     }
 }
 
-impl Config {
-    /// The members that a new cluster starts with. It matters once, when there is no data yet.
-    pub fn founders(&self) -> Result<InitialCluster, InitialClusterError> {
-        let InitialSource::List(list) = &self.initial else { return self.alone() };
-        let cluster = InitialCluster::parse(list)?;
-        cluster.check_founder(&self.name, &self.advertise_peer_urls)?;
-        Ok(cluster)
-    }
-
-    /// A cluster of this member.
-    pub fn alone(&self) -> Result<InitialCluster, InitialClusterError> {
-        let pairs = self.advertise_peer_urls.iter().map(|url| format!("{}={url}", self.name));
-        InitialCluster::parse(&pairs.collect::<Vec<_>>().join(","))
-    }
-}
-
 /// Heartbeat and election time-out in ms.
 fn ticks(settings: &Settings) -> Result<(u64, u64), ConfigError> {
     let positive = |flag| match number(settings, flag) {
@@ -239,7 +206,7 @@ fn ticks(settings: &Settings) -> Result<(u64, u64), ConfigError> {
     Ok((heartbeat, election))
 }
 
-fn initial_source(settings: &Settings) -> Result<InitialSource, ConfigError> {
+fn initial_source(settings: &Settings) -> Result<Source, ConfigError> {
     match settings.value("proxy") {
         "off" => {}
         other => return Err(ConfigError::Proxy(other.to_owned())),
@@ -250,11 +217,11 @@ fn initial_source(settings: &Settings) -> Result<InitialSource, ConfigError> {
     let value = |flag| Some(settings.value(flag).to_owned()).filter(|value| !value.is_empty());
     let list = settings.is_given("initial-cluster").then(|| settings.value("initial-cluster").to_owned());
     match (list, value("discovery"), value("discovery-srv")) {
-        (None, None, None) => Ok(InitialSource::Alone),
-        (Some(list), None, None) => Ok(InitialSource::List(list)),
-        (None, Some(url), None) => Ok(InitialSource::Discovery(url)),
+        (None, None, None) => Ok(Source::Alone),
+        (Some(list), None, None) => Ok(Source::List(list)),
+        (None, Some(url), None) => Ok(Source::Discovery(url)),
         (None, None, Some(domain)) => {
-            Ok(InitialSource::Srv { domain, suffix: settings.value("discovery-srv-name").to_owned() })
+            Ok(Source::Srv { domain, suffix: settings.value("discovery-srv-name").to_owned() })
         }
         _ => Err(ConfigError::ManySources),
     }

@@ -5,6 +5,8 @@
 
 pub mod program;
 
+pub mod health;
+
 pub mod command_line;
 pub mod config;
 pub mod flags;

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use members::InitialClusterError;
+use api::Consistency;
+use bootstrap::{Beginning, BootstrapError, Plan};
 use server::folder::{self, Folder, FolderError};
-use server::{Beginning, Member, StartError};
+use server::{Member, StartError};
 use stdx::{SystemClock, chain};
 use telemetry::Registry;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::warn;
 
-use crate::config::{Config, InitialSource, InitialState};
+use crate::config::{Config, InitialState};
 use crate::lanes::Lanes;
 use crate::listen::{ListenError, listen};
 use crate::peer;
@@ -41,20 +43,12 @@ pub enum LaunchError {
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
-    /// The first members.
+    /// How to begin.
     #[error(transparent)]
-    Founders(#[from] InitialClusterError),
+    Bootstrap(#[from] BootstrapError),
     /// More than this version can do.
-    #[error("--initial-cluster names {0} members: this version of Kvorum runs clusters of one")]
-    ManyFounders(usize),
-    /// Likewise.
-    #[error(
-        "--initial-cluster-state is existing and the data folder is empty: this version of Kvorum does not join clusters"
-    )]
-    CannotJoin,
-    /// Likewise.
-    #[error("this version of Kvorum does not know --discovery and --discovery-srv yet")]
-    NoDiscovery,
+    #[error("this version of Kvorum runs clusters of one")]
+    Many,
     /// The member itself.
     #[error("{}", chain(.0))]
     Start(#[from] StartError),
@@ -81,21 +75,44 @@ pub struct Running {
 }
 
 impl Running {
-    /// Takes ports and folder, and starts the member. Clients may connect from now on and wait.
+    /// Takes ports and folder, finds out how to begin where there is no data, and starts the member. Clients may
+    /// connect from now on and wait.
     pub async fn launch(config: &Config) -> Result<Self, LaunchError> {
         // Ports first: a second start with the same settings must not come near the data.
         let peers = listen(&config.listen_peer_urls, "listen-peer-urls").await?;
         let clients = listen(&config.listen_client_urls, "listen-client-urls").await?;
+        let plan = plan(config);
+        if !folder::has_log(&config.data_dir) {
+            bootstrap::check(&plan)?;
+        }
+        let folder = folder::open(&config.data_dir)?;
+        let has_data = folder::has_log(&config.data_dir);
+        let beginning = if has_data {
+            // What the flags say of the beginning is read at the beginning alone, as in etcd.
+            bootstrap::guess(&plan)
+        } else {
+            tokio::select! {
+                beginning = bootstrap::begin(&plan) => beginning?,
+                () = peer::serve(&peers) => unreachable!("it serves until it is dropped"),
+            }
+        };
+        // Until the server speaks to others.
+        if !has_data && (beginning.joins || beginning.members.len() > 1) {
+            return Err(LaunchError::Many);
+        }
         let registry = Registry::new();
         let peer_lane = Lanes::start(["peers".to_owned()])?;
         let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
-        let settings = server_config(config, registry.clone(), peer_runtime.clone())?;
-        let folder = folder::open(&config.data_dir)?;
+        let settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
         let (member, folder) = tokio::task::spawn_blocking(start).await??;
-        let mut chores: Vec<JoinHandle<()>> =
-            peers.into_iter().map(|peer| tokio::spawn(peer::serve(peer))).collect();
-        chores.push(tokio::spawn(upkeep(registry.clone())));
+        if has_data {
+            compare_flags(config, &member).await;
+        }
+        let chores = vec![
+            tokio::spawn(upkeep(registry.clone())),
+            tokio::spawn(async move { peer::serve(&peers).await }),
+        ];
         let (stop, _) = watch::channel(false);
         let lanes = thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX);
         let lanes = Lanes::start((0..lanes).map(|number| format!("lane-{number}")))?;
@@ -131,7 +148,7 @@ impl Running {
         }
     }
 
-    /// Lets requests in flight end, then stops the member, then lets go of the folder.
+    /// Hands the lead over, lets requests in flight end, then stops the member, then lets go of the folder.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.gateways.join_next().await.is_some() {}
@@ -145,31 +162,25 @@ impl Running {
     }
 }
 
-fn server_config(config: &Config, registry: Registry, peers: Handle) -> Result<server::Config, LaunchError> {
-    let has_log = folder::has_log(&config.data_dir);
-    // What the flags say of the beginning is read at the beginning alone, as in etcd.
-    if matches!(config.initial, InitialSource::Discovery(_) | InitialSource::Srv { .. }) && !has_log {
-        return Err(LaunchError::NoDiscovery);
-    }
-    let founders = match config.founders() {
-        Err(_) if has_log => config.alone()?,
-        founders => founders?,
-    };
-    let founders_count = founders.members(&config.token)?.len();
-    if !has_log && founders_count > 1 {
-        return Err(LaunchError::ManyFounders(founders_count));
-    }
-    if !has_log && config.initial_state == InitialState::Existing {
-        return Err(LaunchError::CannotJoin);
-    }
-    let text = |url: &members::MemberUrl| url.to_string();
-    let peer_urls: Vec<String> = config.advertise_peer_urls.iter().map(text).collect();
-    Ok(server::Config {
+/// What the flags say of the beginning.
+fn plan(config: &Config) -> Plan {
+    Plan {
         name: config.name.clone(),
-        member: members::member_id(&peer_urls, &config.token),
-        cluster: founders.cluster_id(&config.token)?,
-        beginning: Beginning::Found,
-        founders: founders.members(&config.token)?,
+        peer_urls: config.advertise_peer_urls.clone(),
+        token: config.token.clone(),
+        source: config.initial.clone(),
+        joins: config.initial_state == InitialState::Existing,
+        name_server: None,
+    }
+}
+
+fn server_config(config: &Config, beginning: Beginning, registry: Registry, peers: Handle) -> server::Config {
+    server::Config {
+        name: config.name.clone(),
+        member: beginning.member,
+        cluster: beginning.cluster,
+        beginning: if beginning.joins { server::Beginning::Join } else { server::Beginning::Found },
+        founders: beginning.members,
         force_alone: config.force_new_cluster,
         pre_vote: config.pre_vote,
         strict_reconfiguration: config.strict_reconfiguration,
@@ -177,7 +188,7 @@ fn server_config(config: &Config, registry: Registry, peers: Handle) -> Result<s
         corrupt_check_at_start: config.corrupt_check_at_start,
         corrupt_check_every: config.corrupt_check_every,
         peers,
-        client_urls: config.advertise_client_urls.iter().map(text).collect(),
+        client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         limits: config.limits,
         heartbeat: config.heartbeat,
         election: config.election,
@@ -188,7 +199,24 @@ fn server_config(config: &Config, registry: Registry, peers: Handle) -> Result<s
         replay_bytes_max: REPLAY_BYTES_MAX,
         clock: Arc::new(SystemClock),
         registry,
-    })
+    }
+}
+
+/// Says so when the folder and the flags speak of different members: the folder is believed.
+async fn compare_flags(config: &Config, member: &Member) {
+    let Ok(known) = api::Member::members(member, Consistency::Serializable).await else { return };
+    let Some(own) = known.body.into_iter().find(|known| known.id == member.id()) else { return };
+    let mut advertised: Vec<String> = config.advertise_peer_urls.iter().map(ToString::to_string).collect();
+    let mut stored = own.peer_urls;
+    advertised.sort_unstable();
+    stored.sort_unstable();
+    if advertised != stored {
+        warn!(
+            { "local-member-id" } = %member.id(), stored = stored.join(","), advertised = advertised.join(","),
+            "the data folder knows this member by other peer URLs than --initial-advertise-peer-urls, which is read \
+             only at the first start: is this the folder of another member? To move a member, use `etcdctl member update`"
+        );
+    }
 }
 
 async fn upkeep(registry: Registry) {

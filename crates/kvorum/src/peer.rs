@@ -1,10 +1,11 @@
-//! What other members may ask before there is a transport: which version this is.
+//! What other members hear while this one finds out how to begin: that it is about to start, and which version it is.
 //!
 //! INVARIANT: a stranger on the peer port costs a connection for a few seconds, and there are few of those.
 
 use std::convert::Infallible;
-use std::future::ready;
-use std::sync::Arc;
+use std::future::{poll_fn, ready};
+use std::io;
+use std::task::Poll;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -15,35 +16,43 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-/// Connections at once; more wait to be accepted.
+/// Connections at once; more are closed.
 const CONNECTIONS_MAX: usize = 64;
 /// A connection with its one request takes no longer.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(5);
 /// After a failed accept (usually too few file descriptors) nothing is accepted for this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Answers on `listener` until the task is dropped.
-pub async fn serve(listener: TcpListener) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// Answers on `listeners` until it is dropped.
+pub async fn serve(listeners: &[TcpListener]) {
+    let mut tasks = JoinSet::new();
     loop {
-        // Nobody closes the semaphore.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                tokio::spawn(async move {
-                    let _ = timeout(CONNECTION_TIME_MAX, connection(stream)).await;
-                    drop(slot);
-                });
+        let accepted = accept_any(listeners).await;
+        // Those that ended make room.
+        while tasks.try_join_next().is_some() {}
+        match accepted {
+            Ok(stream) if tasks.len() < CONNECTIONS_MAX => {
+                tasks.spawn(timeout(CONNECTION_TIME_MAX, connection(stream)));
             }
+            Ok(stream) => drop(stream),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer's connection");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+async fn accept_any(listeners: &[TcpListener]) -> io::Result<TcpStream> {
+    poll_fn(|context| {
+        let mut polled = listeners.iter().map(|listener| listener.poll_accept(context));
+        let ready = polled.find(Poll::is_ready).unwrap_or(Poll::Pending);
+        ready.map(|accepted| accepted.map(|(stream, _)| stream))
+    })
+    .await
 }
 
 async fn connection(stream: TcpStream) {
@@ -61,7 +70,11 @@ fn answer<B>(request: &Request<B>) -> Response<Full<Bytes>> {
         ("/version", _) => {
             (StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "Method Not Allowed\n".into())
         }
-        _ => (StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "404 page not found\n".into()),
+        _ => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "text/plain; charset=utf-8",
+            "this member is about to start\n".into(),
+        ),
     };
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::command_line::{CommandLineError, Notice, Settings, Wish, parse};
 use crate::config::Config;
 use crate::member::Running;
-use crate::{help, notify};
+use crate::{health, help, notify};
 
 /// What the world told the process at its start.
 #[derive(Debug)]
@@ -28,6 +28,10 @@ pub struct World {
 pub fn run(world: World) -> ExitCode {
     let notify_socket =
         world.environment.iter().find(|(name, _)| name == "NOTIFY_SOCKET").map(|(_, path)| path.clone());
+    // Like etcd's own sub-commands: the first word, exactly.
+    if world.arguments.first().is_some_and(|word| word == "health") {
+        return health::run(&world.arguments[1..]);
+    }
     match parse(world.arguments, world.environment) {
         Ok(Wish::Help) => {
             write(&mut std::io::stderr(), &help::usage());
@@ -91,7 +95,11 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
         { "max-txn-ops" } = config.limits.txn_ops_max, { "enable-v2" } = config.enable_v2,
         "starting an etcd server"
     );
-    let mut running = Running::launch(config).await?;
+    let mut running = tokio::select! {
+        running = Running::launch(config) => running?,
+        // It may wait for other founders for as long as these need.
+        signal = asked(&mut signals) => return Ok(signal),
+    };
     let member = running.member().clone();
     let ended = tokio::select! {
         () = member.ready() => None,
@@ -101,7 +109,7 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
         ended
     } else {
         running.serve_clients();
-        announce(config, notify_socket);
+        announce(config, &member, notify_socket);
         end(&member, &mut signals).await
     };
     running.stop().await;
@@ -112,18 +120,31 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
 }
 
 /// What ends a member: a signal's number, or the sentence with which it failed.
-async fn end(member: &server::Member, (interrupt, terminate): &mut (Signal, Signal)) -> Result<i32, String> {
+async fn end(member: &server::Member, signals: &mut (Signal, Signal)) -> Result<i32, String> {
+    tokio::select! {
+        signal = asked(signals) => Ok(signal),
+        reason = member.failed() => Err(reason),
+    }
+}
+
+/// The number of the signal that asks for the end.
+async fn asked((interrupt, terminate): &mut (Signal, Signal)) -> i32 {
     let (kind, name) = tokio::select! {
         _ = interrupt.recv() => (SignalKind::interrupt(), "interrupt"),
         _ = terminate.recv() => (SignalKind::terminate(), "terminated"),
-        reason = member.failed() => return Err(reason),
     };
     info!(signal = name, "received signal; shutting down");
-    Ok(kind.as_raw_value())
+    kind.as_raw_value()
 }
 
 /// Says that clients are served, in the lines that other software waits for.
-fn announce(config: &Config, notify_socket: Option<&str>) {
+fn announce(config: &Config, member: &server::Member, notify_socket: Option<&str>) {
+    let urls: Vec<String> = config.advertise_client_urls.iter().map(ToString::to_string).collect();
+    info!(
+        { "local-member-id" } = %member.id(), { "cluster-id" } = %member.cluster(),
+        { "local-member-attributes" } = format!("{{Name:{} ClientURLs:[{}]}}", config.name, urls.join(" ")),
+        "published local member to cluster through raft"
+    );
     info!("ready to serve client requests");
     for url in &config.listen_client_urls {
         let address = url.address();

@@ -1,5 +1,6 @@
 //! The command line through its public surface, as tables: words and variables in, settings or a text out.
 
+use bootstrap::Source;
 use kvorum::command_line::{CommandLineError, Notice, Settings, Wish, parse};
 use kvorum::config::{Config, InitialState};
 use kvorum::flags::{FLAGS, Flag};
@@ -18,10 +19,6 @@ fn settings(line: &str, environment: &[(&str, &str)]) -> Settings {
 
 fn config(line: &str) -> Result<Config, String> {
     Config::read(&settings(line, &[])).map_err(|error| error.to_string())
-}
-
-fn founders(line: &str) -> Result<String, String> {
-    config(line)?.founders().map(|cluster| cluster.to_string()).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -157,7 +154,8 @@ fn defaults_make_etcds_single_member() {
     assert_eq!((config.heartbeat.as_millis(), config.election.as_millis()), (100, 1000));
     assert_eq!((config.token.as_str(), config.initial_state), ("etcd-cluster", InitialState::New));
     assert_eq!(config.listen_client_urls[0].to_string(), "http://localhost:2379");
-    assert_eq!(founders("").as_deref(), Ok("default=http://localhost:2380"));
+    assert_eq!(config.initial, Source::Alone);
+    assert!(config.pre_vote && config.strict_reconfiguration && !config.force_new_cluster);
 }
 
 #[test]
@@ -193,27 +191,64 @@ fn settings_that_do_not_go_together_are_refused_in_etcds_text() {
 }
 
 #[test]
-fn founders_follow_the_list() {
+fn the_first_members_are_written_down_in_one_place() {
     let table = [
-        ("--name a", Ok("a=http://localhost:2380")),
-        ("--name a --initial-cluster a=http://localhost:2380", Ok("a=http://localhost:2380")),
+        ("", Ok(Source::Alone)),
+        ("--initial-cluster a=http://h:1", Ok(Source::List("a=http://h:1".to_owned()))),
+        ("--discovery http://h:1/x", Ok(Source::Discovery("http://h:1/x".to_owned()))),
         (
-            "--name a --initial-cluster b=http://h:1,a=http://localhost:2380",
-            Ok("a=http://localhost:2380,b=http://h:1"),
+            "--discovery-srv example.com --discovery-srv-name blue",
+            Ok(Source::Srv { domain: "example.com".to_owned(), suffix: "blue".to_owned() }),
         ),
         (
-            "--initial-cluster a=http://h:1",
-            Err("couldn't find local name \"default\" in the initial cluster configuration"),
+            "--discovery-srv example.com --initial-cluster a=http://h:1",
+            Err(
+                "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \
+                 \"discovery-srv\"",
+            ),
         ),
         (
-            "--name a --initial-cluster a=http://h:1",
-            Err("--initial-cluster has a=http://h:1 but missing from \
-                 --initial-advertise-peer-urls=http://localhost:2380"),
+            "--discovery http://h:1/x --discovery-proxy http://h:2",
+            Err(
+                "--discovery-proxy is not offered by Kvorum: give a --discovery URL that this member can reach itself",
+            ),
+        ),
+        (
+            "--proxy on",
+            Err(
+                "--proxy=on is not offered: the v2 proxy is gone, as in etcd since 3.6; clients can use the members' own \
+                 URLs",
+            ),
         ),
     ];
     for (line, expect) in table {
-        assert_eq!(founders(line), expect.map(str::to_owned).map_err(str::to_owned), "{line}");
+        let initial = config(line).map(|config| config.initial);
+        assert_eq!(initial, expect.map_err(str::to_owned), "{line}");
     }
+}
+
+#[test]
+fn times_are_gos() {
+    for (word, expect_ms) in [
+        ("0", None),
+        ("0s", None),
+        ("90s", Some(90_000)),
+        ("1h30m", Some(5_400_000)),
+        ("1.5s", Some(1500)),
+        ("2ms", Some(2)),
+    ] {
+        let config = config(&format!("--experimental-corrupt-check-time={word}")).expect(word);
+        assert_eq!(config.corrupt_check_every.map(|every| every.as_millis()), expect_ms, "{word}");
+    }
+    for word in ["x", "5", "-1s", "", "s"] {
+        let text = format!("invalid value {word:?} for flag -corrupt-check-time: parse error");
+        check_usage(&format!("--corrupt-check-time={word}"), &text);
+    }
+    let both = config("--corrupt-check-time 1s --experimental-corrupt-check-time 1s").expect_err("two names");
+    assert!(
+        both.starts_with("cannot set --experimental-corrupt-check-time and --corrupt-check-time"),
+        "{both}"
+    );
 }
 
 fn check_usage(line: &str, text: &str) {
