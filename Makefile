@@ -10,7 +10,7 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench
+.PHONY: help run test lint bench torture failover
 
 KVORUM_DATA ?= ./kvorum-data
 FLAGS ?=
@@ -19,6 +19,8 @@ help:
 	echo 'make run     build in release mode and start one member on 127.0.0.1:2379 (peers: 2380), data in $(KVORUM_DATA)'
 	echo 'make test    build everything and run every test; real etcd is installed, to compare answers with'
 	echo 'make lint    check format, lints and, where cargo-deny is installed, licences and advisories'
+	echo 'make torture three members under random faults for some minutes, every answer checked'
+	echo 'make failover how long writes stop when the leader goes, beside real etcd'
 	echo 'make bench   run etcd 3.4, etcd 3.5 and Kvorum side by side and print what each costs'
 	echo
 	echo 'The first of these installs missing Debian packages (as root) and builds RocksDB once, which takes ten to'
@@ -60,3 +62,17 @@ bench:
 	echo 'bench: building in release mode'
 	cargo build --release --package kvorum --package bench
 	"$$CARGO_TARGET_DIR/release/bench" compare $(FLAGS)
+
+# TORTURE_SEED repeats the choices of a run; TORTURE_ROUNDS and TORTURE_OPERATIONS say how much.
+torture:
+	settings="$$(.ci/prepare test)"; eval "$$settings"
+	echo 'torture: building'
+	cargo build --workspace --bins
+	TORTURE_ROUNDS="$${TORTURE_ROUNDS:-40}" TORTURE_OPERATIONS="$${TORTURE_OPERATIONS:-60000}" \
+	  cargo test --package tests --test torture -- --nocapture three_members_survive_random_faults
+
+failover:
+	settings="$$(.ci/prepare test)"; eval "$$settings"
+	echo 'failover: building in release mode'
+	cargo build --release --package kvorum --package tests --bins
+	"$$CARGO_TARGET_DIR/release/failover"

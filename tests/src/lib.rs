@@ -8,11 +8,16 @@ mod port;
 mod wait;
 
 pub mod answer;
+pub mod client;
+pub mod cluster;
+pub mod etcdctl;
 pub mod grpc;
 pub mod http1;
 pub mod node;
 pub mod text;
 
+pub use client::Client;
+pub use cluster::Cluster;
 pub use markdown::{Table, table_after};
 pub use node::{Node, Program};
 pub use wait::until;

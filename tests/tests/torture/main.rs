@@ -6,6 +6,7 @@
 //! The order of kills follows from a seed, printed on failure; `TORTURE_SEED` sets it. What the machine does
 //! between two kills does not follow from it.
 
+mod cluster;
 mod ledger;
 mod load;
 
