@@ -66,6 +66,8 @@ struct Entrance<W, R> {
     // others that did.
     patience_bytes: usize,
     waiting_bytes: usize,
+    // This is the only voter.
+    alone: bool,
     // Somebody holds a nudge.
     nudged: bool,
     closed: bool,
@@ -108,6 +110,7 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             ticked: false,
             patience_bytes: 0,
             waiting_bytes: 0,
+            alone: false,
             nudged: false,
             closed: false,
         };
@@ -184,6 +187,11 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         self.sink.install(mark)
     }
 
+    /// Whether this is the only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.entrance.lock().alone
+    }
+
     /// Everything that the replica can tell.
     pub(crate) fn survey(&self) -> Survey {
         self.turn.lock().replica.survey()
@@ -249,8 +257,11 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             };
             let goes_on = turn.step(ticked);
             committed |= std::mem::take(&mut turn.committed);
-            let patience_bytes = turn.replica.patience_bytes();
-            self.entrance.lock().patience_bytes = patience_bytes;
+            let (patience_bytes, alone) = (turn.replica.patience_bytes(), turn.replica.is_alone());
+            {
+                let mut entrance = self.entrance.lock();
+                (entrance.patience_bytes, entrance.alone) = (patience_bytes, alone);
+            }
             drop(turn);
             if !goes_on {
                 self.close();

@@ -243,8 +243,7 @@ impl<W, R> Replica<W, R> {
     /// win at once must have everything on disk.
     fn can_campaign(&self) -> bool {
         let log = &self.node.raft.raft_log;
-        let wins_at_once = self.voters == [self.id];
-        log.applied + 1 >= log.first_index() && !(wins_at_once && log.persisted != log.last_index())
+        log.applied + 1 >= log.first_index() && !(self.is_alone() && log.persisted != log.last_index())
     }
 
     /// A message of another member.
@@ -456,7 +455,12 @@ impl<W, R> Replica<W, R> {
 
     /// Whether an append is under way and nothing but the disk of this only voter can commit it.
     pub(crate) fn waits_for_disk_alone(&self) -> bool {
-        self.paper.last_persisted < self.paper.last_append && self.voters == [self.id]
+        self.paper.last_persisted < self.paper.last_append && self.is_alone()
+    }
+
+    /// Whether this is the only voter.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.voters == [self.id]
     }
 
     /// Drops the tickets of everything under way: this replica takes no more part.
@@ -502,6 +506,8 @@ fn raft_config(config: &ReplicaConfig) -> Config {
         check_quorum: true,
         pre_vote: true,
         read_only_option: ReadOnlyOption::Safe,
+        // The news of a commit and the entries that come in the same turn are one message.
+        batch_append: true,
         max_uncommitted_size: UNCOMMITTED_BYTES_MAX as u64,
         max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..Config::default()

@@ -19,8 +19,9 @@ pub(crate) enum Job {
     Release(u64),
 }
 
-/// How long the log's thread looks for more to write before it sleeps: a client that waits for each of its
-/// writes sends the next within that time.
+/// How long the log's thread of an only voter looks for more to write before it sleeps: a client that waits for
+/// each of its writes sends the next within that time. With other voters an answer of theirs comes first, which
+/// takes longer, and where several members share a machine the look would take the time that they need for it.
 const LOOK_OUT: Duration = Duration::from_micros(100);
 
 /// Runs until the box is closed. An error is final: what is on disk is unknown from then on, so nothing more
@@ -38,7 +39,9 @@ pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
             // This thread steps the replica with the news: what waited for it comes back as the next job.
             Ok(Some(durable)) => {
                 floor.report(Input::Persisted(durable), || jobs.is_empty());
-                jobs.look_out(LOOK_OUT);
+                if floor.is_alone() {
+                    jobs.look_out(LOOK_OUT);
+                }
             }
             Ok(None) => {}
             Err(error) => {
