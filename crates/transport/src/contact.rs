@@ -24,6 +24,7 @@ pub(crate) struct Contact {
     invited: AtomicBool,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) received_bytes: AtomicU64,
+    losses: AtomicU64,
     /// The peer is there: whoever pauses before the next attempt need not.
     pub(crate) hurry: Notify,
     pub(crate) stop: CancellationToken,
@@ -54,6 +55,7 @@ impl Contact {
             invited: AtomicBool::new(invited),
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
+            losses: AtomicU64::new(0),
             hurry: Notify::new(),
             stop,
         }
@@ -105,6 +107,7 @@ impl Contact {
         }
         let queue = self.queue(lane);
         let was_open = queue.is_open();
+        self.losses.fetch_add(was_open.into(), Ordering::Relaxed);
         queue.close();
         was_open
     }
@@ -131,6 +134,7 @@ impl Contact {
             round_trip: standing.round_trip,
             sent_bytes: self.sent_bytes.load(Ordering::Relaxed),
             received_bytes: self.received_bytes.load(Ordering::Relaxed),
+            losses: self.losses.load(Ordering::Relaxed),
             dropped_frames: self.vital.dropped() + self.bulk.dropped(),
         }
     }

@@ -26,6 +26,9 @@ pub const FRAME_BYTES_MAX: usize = 512 << 20;
 /// cheaper than a DATA frame for each.
 const COPY_BYTES_MAX: usize = 16 << 10;
 
+/// Room that is made at once for what a length promises, in bytes; more is made when that much has come.
+const RESERVED_BYTES_MAX: usize = 4 << 20;
+
 /// A stream that cannot be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Corrupt {
@@ -89,6 +92,7 @@ impl Unpacker {
                 continue;
             }
             let wanted = frame_bytes(&self.partial)?.unwrap_or(HEADER_BYTES);
+            self.partial.reserve((wanted - self.partial.len()).min(RESERVED_BYTES_MAX));
             let taken = (wanted - self.partial.len()).min(piece.len());
             self.partial.extend_from_slice(&piece[..taken]);
             piece.advance(taken);

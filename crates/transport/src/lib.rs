@@ -116,6 +116,8 @@ pub struct PeerHealth {
     pub sent_bytes: u64,
     /// Payload that came from it, ever.
     pub received_bytes: u64,
+    /// Streams to it that broke, ever.
+    pub losses: u64,
     /// Frames to it that were dropped, ever.
     pub dropped_frames: u64,
 }

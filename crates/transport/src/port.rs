@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::reply::TAKE_TIME_MAX;
 use crate::transport::Shared;
 use crate::wire::{Meter, Wire};
 use crate::{answer, receiver};
@@ -101,6 +102,10 @@ async fn speak(shared: &Arc<Shared>, mut wire: Wire, visit: &Arc<Visit>) {
 }
 
 async fn speak_http1(shared: &Arc<Shared>, wire: Wire, visit: &Arc<Visit>) {
+    // Whoever fetches a snapshot may have to wait for its own disk.
+    if wire.give_up_after(TAKE_TIME_MAX).is_err() {
+        return;
+    }
     let service = service_fn(|request: Request<Incoming>| async {
         let (parts, _) = request.into_parts();
         Ok::<_, Infallible>(answer::answer(shared, visit, &parts).await)

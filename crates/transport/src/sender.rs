@@ -76,10 +76,12 @@ async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
             }
         }
         // Half of it is left to chance, so that members that lost each other at once do not meet at once.
+        let pause_min = shared.config.pause_min();
         let share = rand::random_range(0.5..=1.0);
+        sleep(pause_min.mul_f64(share)).await;
         tokio::select! {
-            () = sleep(pause.mul_f64(share)) => pause = (pause * 2).min(PAUSE_MAX),
-            () = contact.hurry.notified() => pause = shared.config.pause_min(),
+            () = sleep(pause.saturating_sub(pause_min).mul_f64(share)) => pause = (pause * 2).min(PAUSE_MAX),
+            () = contact.hurry.notified() => pause = pause_min,
         }
     }
 }

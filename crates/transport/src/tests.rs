@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Method, Request};
 use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
@@ -158,6 +160,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "still not: {what}");
+        // Reason to sleep: the condition is looked at again.
         sleep(Duration::from_millis(2)).await;
     }
 }
@@ -258,16 +261,43 @@ async fn a_peer_that_moves_is_found_at_its_new_url_and_the_first_that_answers_is
     .await;
 }
 
+/// What this thread logs.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn another_cluster_is_refused_on_both_sides() {
+async fn another_cluster_is_refused_on_both_sides_and_the_log_tells_once() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _log = tracing::subscriber::set_default(log);
     let a = Node::start(config(1)).await;
     let b = Node::start(Config { cluster: ClusterId(0xdef), ..config(2) }).await;
     a.knows(&[(2, &b.url)]);
     b.knows(&[(1, &a.url)]);
-    until("it is told", || !a.send(2, Lane::Vital, "x") && !a.desk.unreachable.lock().is_empty()).await;
+    let tried = || !a.send(2, Lane::Vital, "x") && a.desk.unreachable.lock().len() > 5;
+    until("several attempts", tried).await;
     let refused = a.transport.get(MemberId(2), "/kvorum/fingerprint?index=7").await.expect_err("refused");
     assert_eq!(refused.to_string(), "refused (412): request cluster ID mismatch (got abc want def)");
     assert!(!a.is_connected(2) && a.desk.count(2) == 0 && b.desk.count(1) == 0);
+    let lines = String::from_utf8(lines.0.lock().clone()).expect("text");
+    let count =
+        |parts: &[&str]| lines.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count();
+    let sentence = "request cluster ID mismatch (got abc want def)";
+    assert_eq!(count(&["rejected a peer's request", "remote-peer-id=\"1\"", sentence]), 1, "{lines}");
+    assert_eq!(count(&["peer became inactive", "remote-peer-id=2", sentence]), 1, "{lines}");
+    assert_eq!(count(&[]), 4, "as much from the other side: {lines}");
 }
 
 #[tokio::test]
@@ -419,6 +449,74 @@ async fn http2_without_a_stream_is_answered_too() {
     );
     let body = answer.into_body().data().await.expect("a body").expect("whole");
     assert!(body.starts_with(b"[{\"id\":"));
+}
+
+/// Between members: passes bytes on until it is frozen, and then keeps its connections and passes nothing.
+async fn cable(to: String) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    let frozen = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&frozen);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = TcpStream::connect(to.trim_start_matches("http://")).await.expect("it listens");
+            for (from, to) in [(near.into_split(), far.into_split())]
+                .into_iter()
+                .flat_map(|(near, far)| [(near.0, far.1), (far.0, near.1)])
+            {
+                tokio::spawn(pass_on(from, to, Arc::clone(&flag)));
+            }
+        }
+    });
+    (url, frozen)
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, frozen: Arc<AtomicBool>) {
+    let mut bytes = vec![0; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut bytes).await {
+        if frozen.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        if to.write_all(&bytes[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_answer_is_given_up_and_found_again() {
+    let (a, b) = (Node::start(config(1)).await, Node::start(config(2)).await);
+    let (url, frozen) = cable(b.url.clone()).await;
+    a.knows(&[(2, &url)]);
+    a.reaches(2).await;
+    a.desk.unreachable.lock().clear();
+    frozen.store(true, Ordering::Relaxed);
+    until("it is given up", || !a.is_connected(2)).await;
+    assert!(a.desk.unreachable.lock().contains(&MemberId(2)));
+    frozen.store(false, Ordering::Relaxed);
+    b.desk.take(1);
+    until("frames arrive", || {
+        a.send(2, Lane::Vital, "hello");
+        b.desk.count(1) > 0
+    })
+    .await;
+    assert!(a.transport.peers()[0].losses > 0);
+}
+
+#[tokio::test]
+async fn a_stranger_that_says_nothing_is_shown_out() {
+    let node = Node::start(config(1)).await;
+    let mut sockets = Vec::new();
+    for words in ["", "GET /vers", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut socket =
+            TcpStream::connect(node.url.trim_start_matches("http://")).await.expect("it listens");
+        socket.write_all(words.as_bytes()).await.expect("open");
+        sockets.push(socket);
+    }
+    for mut socket in sockets {
+        let end = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut Vec::new())).await;
+        drop(end.expect("the connection ends"));
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The transport as others see it: start, peers, send, serve, stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -139,8 +139,12 @@ impl Shared {
                 None => self.meet(&mut contacts, *id, urls, true),
             }
         }
+        drop(contacts);
+        // The office is asked while nothing is locked: it may be it that calls.
+        let removed = self.removed();
+        let mut contacts = self.contacts.write();
         contacts.retain(|id, contact| {
-            let stays = peers.contains_key(id) || (!contact.is_invited() && !self.office.is_removed(*id));
+            let stays = peers.contains_key(id) || !(contact.is_invited() || removed.contains(id));
             if !stays {
                 contact.stop.cancel();
             }
@@ -149,10 +153,18 @@ impl Shared {
         drop(contacts);
         // They knock again, and are told.
         for ((member, _), arrival) in self.arrivals.lock().iter() {
-            if self.office.is_removed(*member) {
+            if removed.contains(member) {
                 arrival.stop.cancel();
             }
         }
+    }
+
+    /// Of those that are spoken with, who was removed.
+    fn removed(&self) -> BTreeSet<MemberId> {
+        let mut members: BTreeSet<MemberId> = self.contacts.read().keys().copied().collect();
+        members.extend(self.arrivals.lock().keys().map(|(member, _)| *member));
+        members.retain(|member| self.office.is_removed(*member));
+        members
     }
 
     fn meet(self: &Arc<Self>, contacts: &mut Contacts, id: MemberId, urls: &[String], invited: bool) {

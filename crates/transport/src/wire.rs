@@ -102,10 +102,16 @@ impl Wire {
 
     fn new(socket: TcpStream, silence_max: Duration) -> io::Result<Self> {
         socket.set_nodelay(true)?;
-        // The kernel's own patience is a quarter of an hour, and after a cut it tries again ever more rarely:
-        // a new connection is there sooner than the old one has recovered.
-        SockRef::from(&socket).set_tcp_user_timeout(Some(silence_max))?;
-        Ok(Self { socket, ahead: Bytes::new(), meter: Arc::default() })
+        let wire = Self { socket, ahead: Bytes::new(), meter: Arc::default() };
+        wire.give_up_after(silence_max)?;
+        Ok(wire)
+    }
+
+    /// What was sent and not confirmed, or not taken, for `silence_max` ends the connection. The kernel's own patience
+    /// is a quarter of an hour, and after a cut it tries again ever more rarely: a new connection is there sooner than
+    /// the old one has recovered.
+    pub(crate) fn give_up_after(&self, silence_max: Duration) -> io::Result<()> {
+        SockRef::from(&self.socket).set_tcp_user_timeout(Some(silence_max))
     }
 
     /// What passed so far, for as long as somebody holds it.
