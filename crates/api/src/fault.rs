@@ -94,6 +94,10 @@ faults! {
     Stopped = Unavailable, "etcdserver: server stopped";
     /// It may have happened, or may yet.
     TimedOut = Unavailable, "etcdserver: request timed out";
+    /// Likewise, and it began just before the leader of now began to lead.
+    TimedOutLeaderFailed = Unavailable, "etcdserver: request timed out, possibly due to previous leader failure";
+    /// Likewise, and this member had lost its way to those who decide.
+    TimedOutConnectionLost = Unavailable, "etcdserver: request timed out, possibly due to connection lost";
     /// The member is behind by more than its limit; again later.
     TooManyRequests = Unknown, "etcdserver: too many requests";
     /// Members differ; nothing is served.

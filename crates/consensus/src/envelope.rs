@@ -141,6 +141,7 @@ impl Envelope {
                     NotTaken::ChangePending => 1,
                     NotTaken::NotLeader => 2,
                     NotTaken::NoRoom => 3,
+                    NotTaken::NotCaughtUp => 4,
                 });
                 out.put_u32(refused.sequences.len() as u32);
                 refused.sequences.iter().for_each(|sequence| out.put_u64(*sequence));
@@ -256,6 +257,7 @@ fn read_refused(bytes: &mut Bytes) -> Option<ForwardRefused> {
         1 => NotTaken::ChangePending,
         2 => NotTaken::NotLeader,
         3 => NotTaken::NoRoom,
+        4 => NotTaken::NotCaughtUp,
         _ => return None,
     };
     let count = bytes.try_get_u32().ok()? as usize;

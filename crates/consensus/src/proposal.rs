@@ -53,6 +53,8 @@ pub enum NotTaken {
     Overtaken,
     /// Another change of the membership is under way.
     ChangePending,
+    /// A learner was to vote that has too little of the log yet.
+    NotCaughtUp,
     /// A chore, and this member does not lead in its term any more.
     NotLeader,
     /// Too much waits already, or nobody led for too long.

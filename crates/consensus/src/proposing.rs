@@ -13,6 +13,8 @@ use crate::tags::{self, Run};
 
 /// Proposals are joined into entries of up to this many bytes, so that one large run does not hold up the log.
 const ENTRY_BYTES_MAX: usize = 1 << 20;
+/// A learner may vote when it has so much of the leader's log, as in etcd.
+const CAUGHT_UP_PERCENT: u128 = 90;
 /// Proposals are forwarded in messages of up to this many bytes.
 const FORWARD_BYTES_MAX: usize = 1 << 20;
 /// So many entries of a leader, or forwarded messages of a follower, are under way before others wait for company.
@@ -114,6 +116,12 @@ impl<W, R> Replica<W, R> {
             self.refuse(held.owner, NotTaken::ChangePending);
             return None;
         }
+        if let Change::Promote(learner) = change
+            && !self.has_caught_up(learner)
+        {
+            self.refuse(held.owner, NotTaken::NotCaughtUp);
+            return None;
+        }
         let run = match &held.owner {
             Owner::Here(_) => None,
             Owner::There { origin, nonce, sequence } => {
@@ -133,6 +141,15 @@ impl<W, R> Replica<W, R> {
             self.desk.await_entry(index, self.node.raft.term, vec![(0, ticket)]);
         }
         None
+    }
+
+    // Whether the learner would hold up nobody if it voted. Who is no learner is for the state machine to judge.
+    fn has_caught_up(&self, learner: MemberId) -> bool {
+        let last = self.node.raft.raft_log.last_index();
+        // Small numbers too: nine of ten, and not none of ten.
+        let has_most = |matched: u64| u128::from(matched) * 100 >= u128::from(last) * CAUGHT_UP_PERCENT;
+        !self.learners.contains(&learner)
+            || self.node.raft.prs().get(learner.0).is_some_and(|progress| has_most(progress.matched))
     }
 
     /// This member does not lead: chores are over, and what others forwarded was for a leader of a term that is

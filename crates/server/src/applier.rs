@@ -10,13 +10,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apply::{ApplyError, Entry, Machine};
+use command::{Effect, Outcome};
 use consensus::{
-    Committed, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark, SnapshotOffer, Standing,
+    Change, Committed, Door, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark, SnapshotOffer, Standing,
 };
 use parking_lot::Mutex;
 use stdx::chain;
 use telemetry::Histogram;
+use transport::{Peer, Transport};
+use types::{Alarm, AlarmKind, MemberId};
 
+use crate::post;
+use crate::rooms::Wing;
 use crate::shared::Shared;
 use crate::ticket::{ReadTicket, WriteTicket};
 
@@ -35,8 +40,17 @@ pub(crate) struct Applier {
     stairs: Mutex<Stairs>,
     // Bounded by what was admitted: consensus hands out only what was proposed and not yet applied.
     deliveries: Mailbox<Delivery>,
-    shared: Arc<Shared>,
-    seconds: Histogram,
+    parts: Parts,
+}
+
+/// Whom the applier tells what happened.
+pub(crate) struct Parts {
+    pub(crate) member: MemberId,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wing: Arc<Wing>,
+    pub(crate) door: Door<WriteTicket, ReadTicket>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) seconds: Histogram,
 }
 
 struct Stairs {
@@ -46,9 +60,12 @@ struct Stairs {
 }
 
 impl Applier {
-    pub(crate) fn new(machine: Machine, shared: Arc<Shared>, seconds: Histogram) -> Self {
+    pub(crate) fn new(machine: Machine, parts: Parts) -> Self {
         let stairs = Stairs { machine, waiting: Vec::new() };
-        Self { stairs: Mutex::new(stairs), deliveries: Mailbox::new(), shared, seconds }
+        let applier = Self { stairs: Mutex::new(stairs), deliveries: Mailbox::new(), parts };
+        applier.look_at_members();
+        applier.look_at_alarms();
+        applier
     }
 
     /// Applies until the box is closed or an entry cannot be applied. For the thread.
@@ -74,7 +91,7 @@ impl Applier {
                 }
             }
             if let Err(error) = self.apply_in_runs(stairs, entries) {
-                self.shared.fail(chain(&error));
+                self.parts.shared.fail(chain(&error));
                 self.deliveries.close();
                 // Tickets that go without an outcome tell their owners.
                 stairs.waiting.clear();
@@ -90,7 +107,9 @@ impl Applier {
     ) -> Result<(), ApplyError> {
         let mut run = Vec::new();
         let mut bytes = 0;
-        for entry in entries {
+        // What a snapshot brought is not applied again.
+        let before = stairs.machine.position().index;
+        for entry in entries.into_iter().filter(|entry| entry.index > before) {
             if bytes > 0 && bytes + entry.data.len() > RUN_BYTES_MAX {
                 self.apply_run(&mut stairs.machine, std::mem::take(&mut run))?;
                 bytes = 0;
@@ -101,11 +120,15 @@ impl Applier {
         if !run.is_empty() {
             self.apply_run(&mut stairs.machine, run)?;
         }
+        self.release_reads(stairs);
+        Ok(())
+    }
+
+    fn release_reads(&self, stairs: &mut Stairs) {
         let applied = stairs.machine.position().index;
         for read in stairs.waiting.extract_if(.., |read| read.index <= applied) {
             read.tickets.into_iter().for_each(ReadTicket::release);
         }
-        Ok(())
     }
 
     fn apply_run(
@@ -117,14 +140,17 @@ impl Applier {
         let mut tickets = Vec::with_capacity(committed.len());
         let mut entries = Vec::with_capacity(committed.len());
         let mut bytes = 0;
+        let mut changes = Vec::new();
         for entry in committed {
             bytes += entry.data.len() as u64;
+            changes.extend(entry.change.map(|change| (entries.len(), change)));
             tickets.push(entry.tickets);
             entries.push(Entry { index: entry.index, term: entry.term, data: entry.data });
         }
         let outcomes = machine.apply(&entries)?;
-        self.shared.set_applied(machine.position().index, bytes);
-        self.seconds.record(began.elapsed());
+        self.tell_changes(&changes, &outcomes);
+        self.parts.shared.set_applied(machine.position().index, bytes);
+        self.parts.seconds.record(began.elapsed());
         for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
             let mut outcomes = outcomes.into_iter().enumerate();
             for (number, ticket) in tickets {
@@ -135,6 +161,52 @@ impl Applier {
             }
         }
         Ok(())
+    }
+
+    /// Before the index of a change is known to be applied, consensus must know of the change.
+    fn tell_changes(&self, changes: &[(usize, Change)], outcomes: &[Vec<Outcome>]) {
+        for (number, change) in changes {
+            let accepted = outcomes.get(*number).and_then(|of_entry| of_entry.first());
+            if accepted.is_some_and(|outcome| outcome.result.is_ok()) {
+                tracing::info!(
+                    ?change, { "local-member-id" } = %self.parts.member,
+                    "applied a configuration change through raft"
+                );
+                self.parts.door.change_applied(*change);
+            }
+        }
+        let (mut members, mut alarms) = (false, false);
+        for outcome in outcomes.iter().flatten() {
+            members |= matches!(outcome.result, Ok(Effect::Members(_)));
+            alarms |= matches!(outcome.result, Ok(Effect::Alarms(_)));
+        }
+        if members {
+            self.look_at_members();
+        }
+        if members || alarms {
+            self.look_at_alarms();
+        }
+    }
+
+    fn look_at_members(&self) {
+        let members = &self.parts.wing.look().members;
+        let peers = members.list().into_iter();
+        self.parts.transport.set_peers(peers.map(|peer| Peer { id: peer.id, urls: peer.peer_urls }).collect());
+        if members.is_removed(self.parts.member) {
+            self.parts.shared.set_departed();
+        }
+    }
+
+    fn look_at_alarms(&self) {
+        let member = self.parts.member;
+        let corrupt = self.parts.wing.look().alarms.contains(Alarm { member, kind: AlarmKind::Corrupt });
+        if corrupt && !self.parts.shared.is_corrupt() {
+            tracing::error!(
+                "this member holds other data than the rest of the cluster and serves nobody: remove it, empty its \
+                 data folder and add it anew; if the rest is wrong, disarm the alarm"
+            );
+        }
+        self.parts.shared.set_corrupt(corrupt);
     }
 }
 
@@ -157,7 +229,7 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn readable(&self, reads: Vec<Readable<ReadTicket>>) {
-        let applied = self.shared.applied();
+        let applied = self.parts.shared.applied();
         let (now, later): (Vec<_>, Vec<_>) = reads.into_iter().partition(|read| read.index <= applied);
         now.into_iter().flat_map(|read| read.tickets).for_each(ReadTicket::release);
         if !later.is_empty() {
@@ -167,12 +239,11 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn refused(&self, tickets: Vec<(WriteTicket, NotTaken)>) {
-        drop(tickets);
+        tickets.into_iter().for_each(|(ticket, why)| ticket.refuse(why));
     }
 
     fn messages(&self, messages: Vec<Envelope>) {
-        // There is no way to another member yet, and a cluster of one has nothing to say.
-        drop(messages);
+        post::send(&self.parts.transport, messages);
     }
 
     fn offer(&self, offer: SnapshotOffer) {
@@ -184,10 +255,10 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn standing(&self, standing: Standing) {
-        self.shared.set_standing(standing);
+        self.parts.shared.set_standing(standing);
     }
 
     fn failed(&self, failure: Failure) {
-        self.shared.fail(chain(&failure));
+        self.parts.shared.fail(chain(&failure));
     }
 }

@@ -7,8 +7,12 @@
 //! INVARIANT: a member that failed once answers nothing more.
 
 mod config;
+mod begin;
 mod start;
 
+mod asking;
+mod changes;
+mod door;
 mod member;
 mod rooms;
 
@@ -17,6 +21,8 @@ mod shared;
 mod ticket;
 
 mod applier;
+mod office;
+mod post;
 mod housekeeper;
 mod timekeeper;
 
@@ -27,6 +33,7 @@ mod generation;
 
 pub use config::{Beginning, Config};
 pub use member::Member;
+pub use shared::End;
 pub use start::StartError;
 
 #[cfg(test)]

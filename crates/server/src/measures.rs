@@ -15,6 +15,8 @@ pub(crate) struct Measures {
     pub(crate) txns: Counter,
     pub(crate) proposals_failed: Counter,
     pub(crate) read_indexes_failed: Counter,
+    pub(crate) promoted: Counter,
+    pub(crate) promotions_failed: Counter,
     pub(crate) wal_fsync: Histogram,
     pub(crate) wal_bytes: Gauge,
     pub(crate) backend_commit: Histogram,
@@ -32,8 +34,8 @@ const STANDING: [Standing; 12] = [
     ("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise.", |member| {
         flag(member.house.shared.leads())
     }),
-    ("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.", |_| {
-        flag(false)
+    ("etcd_server_is_learner", "Whether or not this member is a learner. 1 if is, 0 otherwise.", |member| {
+        flag(member.house.wing.look().members.is_learner(member.id))
     }),
     (
         "etcd_server_proposals_committed_total",
@@ -71,9 +73,8 @@ const STANDING: [Standing; 12] = [
 ];
 
 impl Measures {
-    /// Registers everything, and says at once what never changes.
-    pub(crate) fn new(registry: Registry, member: MemberId) -> Self {
-        say_who_we_are(&registry, member);
+    /// Registers everything.
+    pub(crate) fn new(registry: Registry) -> Self {
         let counter = |name, help| registry.counter(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
         let seconds = |name, help| registry.histogram(name, help, &[], Buckets::WAIT);
@@ -89,6 +90,15 @@ impl Measures {
             read_indexes_failed: counter(
                 "etcd_server_read_indexes_failed_total",
                 "The total number of failed read indexes seen.",
+            ),
+            promoted: counter(
+                "etcd_server_learner_promote_successes",
+                "The total number of successful learner promotions while this member is leader.",
+            ),
+            promotions_failed: registry.counter(
+                "etcd_server_learner_promote_failures",
+                "The total number of failed learner promotions (likely learner not ready) while this member is leader.",
+                &[("Reason", "Unknown")],
             ),
             wal_fsync: seconds(
                 "etcd_disk_wal_fsync_duration_seconds",
@@ -106,6 +116,11 @@ impl Measures {
             standing: STANDING.iter().map(|(name, help, _)| gauge(name, help)).collect(),
             registry,
         }
+    }
+
+    /// Says what never changes.
+    pub(crate) fn say_who_we_are(&self, member: MemberId) {
+        say_who_we_are(&self.registry, member);
     }
 
     /// All metrics of this member in Prometheus' text form.

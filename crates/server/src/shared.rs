@@ -2,10 +2,32 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use consensus::{Role, Standing};
+use consensus::{Role, Seat, Standing};
 use tokio::sync::watch;
 use types::{Index, MemberId, Revision, Term};
+
+/// Why a member takes no more part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It cannot go on: the sentence says why.
+    Failed(String),
+    /// The cluster does without it from now on.
+    Removed,
+}
+
+/// What etcd says of a member that was removed.
+pub(crate) const REMOVED: &str = "the member has been permanently removed from the cluster";
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Failed(reason) => reason,
+            Self::Removed => REMOVED,
+        })
+    }
+}
 
 /// See the module. Every number is a copy; the owner of the truth writes it, everybody reads it.
 pub(crate) struct Shared {
@@ -15,9 +37,15 @@ pub(crate) struct Shared {
     commit: AtomicU64,
     leads: AtomicBool,
     confirmed: AtomicBool,
+    voter: AtomicBool,
+    corrupt: AtomicBool,
+    departed: AtomicBool,
     leader_changes: AtomicU64,
+    born: Instant,
+    // When the leader of now was first heard of, in ms since `born`.
+    elected_ms: AtomicU64,
     applied_bytes: AtomicU64,
-    failure: watch::Sender<Option<String>>,
+    end: watch::Sender<Option<End>>,
     swept: watch::Sender<Revision>,
 }
 
@@ -30,9 +58,14 @@ impl Shared {
             commit: AtomicU64::new(applied.0),
             leads: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
+            voter: AtomicBool::new(false),
+            corrupt: AtomicBool::new(false),
+            departed: AtomicBool::new(false),
             leader_changes: AtomicU64::new(0),
+            born: Instant::now(),
+            elected_ms: AtomicU64::new(0),
             applied_bytes: AtomicU64::new(0),
-            failure: watch::Sender::new(None),
+            end: watch::Sender::new(None),
             swept: watch::Sender::new(Revision::default()),
         }
     }
@@ -61,7 +94,9 @@ impl Shared {
         let before = self.leader.swap(standing.leader.0, Ordering::Relaxed);
         if before != standing.leader.0 && standing.leader.0 != 0 {
             self.leader_changes.fetch_add(1, Ordering::Relaxed);
+            self.elected_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
         }
+        self.voter.store(standing.seat == Seat::Voter, Ordering::Relaxed);
         self.term.store(standing.term.0, Ordering::Relaxed);
         self.commit.store(standing.commit.0, Ordering::Relaxed);
         self.leads.store(standing.role == Role::Leader, Ordering::Relaxed);
@@ -94,29 +129,75 @@ impl Shared {
         self.leader_changes.load(Ordering::Relaxed)
     }
 
-    /// Ends the member, with the first reason given.
+    /// Whether this member votes, as far as it knows.
+    pub(crate) fn votes(&self) -> bool {
+        self.voter.load(Ordering::Relaxed)
+    }
+
+    /// How long the leader of now has led, as far as this member heard.
+    pub(crate) fn leads_since(&self) -> Duration {
+        let elected = Duration::from_millis(self.elected_ms.load(Ordering::Relaxed));
+        self.born.elapsed().saturating_sub(elected)
+    }
+
+    /// Whether the cluster found out that this member holds other data than the rest.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        self.corrupt.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_corrupt(&self, corrupt: bool) {
+        self.corrupt.store(corrupt, Ordering::Relaxed);
+    }
+
+    /// Whether this member has applied its own removal; it stays for a moment, so that the others hear of it.
+    pub(crate) fn has_departed(&self) -> bool {
+        self.departed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_departed(&self) {
+        self.departed.store(true, Ordering::Release);
+    }
+
+    /// Ends the member because it cannot go on.
     pub(crate) fn fail(&self, reason: String) {
-        self.failure.send_if_modified(|failure| {
-            let first = failure.is_none();
+        self.end(End::Failed(reason));
+    }
+
+    /// Ends the member, for the first reason given.
+    pub(crate) fn end(&self, reason: End) {
+        self.end.send_if_modified(|end| {
+            let first = end.is_none();
             if first {
-                tracing::error!(reason, "the member cannot go on and stops; nothing acknowledged is lost");
-                *failure = Some(reason);
+                match &reason {
+                    End::Failed(reason) => tracing::error!(
+                        reason,
+                        "the member cannot go on and stops; nothing acknowledged is lost"
+                    ),
+                    End::Removed => tracing::error!(error = REMOVED, "server error"),
+                }
+                *end = Some(reason);
             }
             first
         });
     }
 
+    /// Whether it has ended, for whatever reason.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.end.borrow().is_some()
+    }
+
+    /// Whether its files may be in disorder.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failure.borrow().is_some()
+        matches!(*self.end.borrow(), Some(End::Failed(_)))
     }
 
     /// The reason of the end; waits for it.
-    pub(crate) async fn failed(&self) -> String {
-        let mut failure = self.failure.subscribe();
-        match failure.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
+    pub(crate) async fn ended(&self) -> End {
+        let mut end = self.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or(End::Removed),
             // The sender lives as long as `self`.
-            Err(_) => String::new(),
+            Err(_) => End::Removed,
         }
     }
 

@@ -2,29 +2,30 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use apply::{Machine, Position};
-use consensus::{
-    BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Driver, DriverConfig, LogError, Mailbox, NoSnapshots, Replica,
-    ReplicaConfig,
-};
+use consensus::{Driver, DriverConfig, LogError, Mailbox, NoSnapshots, Replica, ReplicaConfig};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
-use telemetry::{Gauge, Histogram};
 use tokio::sync::Semaphore;
-use types::{ClusterId, Index, MemberId, MemberRecord, Term};
-use wal::{Identity, Observer, Recovered, Wal};
+use transport::Transport;
+use types::{ClusterId, Index, MemberId, MemberRecord};
+use wal::Wal;
 
 use crate::admission::Admission;
-use crate::applier::Applier;
+use crate::applier::{Applier, Parts};
+use crate::asking::LARGE_READS_MAX;
+use crate::begin::{Begun, begin};
 use crate::config::Config;
-use crate::folder::Folder;
+use crate::folder::{Folder, FolderError};
 use crate::housekeeper;
 use crate::measures::Measures;
-use crate::member::{House, LARGE_READS_MAX, Member};
+use crate::member::{House, Member};
+use crate::office::Clerk;
+use crate::post::Letterbox;
 use crate::rooms::{Rooms, Wing};
-use crate::shared::Shared;
+use crate::shared::{REMOVED, Shared};
+use crate::ticket::{ReadTicket, WriteTicket};
 use crate::timekeeper;
 
 /// Proposals and reads that may wait to be seen by the replica; more are refused. A turn takes all of them at
@@ -42,7 +43,10 @@ pub enum StartError {
     State(#[from] apply::OpenError),
     /// The data folder.
     #[error(transparent)]
-    Folder(#[from] crate::folder::FolderError),
+    DataFolder(#[from] FolderError),
+    /// The log's folder.
+    #[error("cannot read the folder of the log, member/wal in the data folder")]
+    Folder(#[source] std::io::Error),
     /// The log could not be opened.
     #[error("cannot open the log, member/wal in the data folder")]
     Log(#[from] wal::OpenError),
@@ -60,6 +64,12 @@ pub enum StartError {
         /// The member that the log belongs to.
         member: MemberId,
     },
+    /// A member that comes back after it was removed.
+    #[error("{REMOVED}: {member} never returns; empty the data folder and have it added anew")]
+    Removed {
+        /// Which.
+        member: MemberId,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
@@ -73,47 +83,41 @@ impl Member {
             store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
         let live = folder.generations().clean()?;
         let store = Store::open(&live.path, &options)?;
-        Self::start_on(config, store, Arc::new(wal::Folder::new(folder.wal())))
+        Self::start_on(config, store, live.snapshot, Arc::new(wal::Folder::new(folder.wal())))
     }
 
     /// The same on a database and a log's disk that are open already.
     pub(crate) fn start_on(
         config: &Config,
         store: Store,
+        snapshot: Option<Position>,
         disk: Arc<dyn wal::Disk>,
     ) -> Result<Arc<Self>, StartError> {
-        let mut machine = Machine::open(Arc::new(store))?;
-        let measures = Measures::new(config.registry.clone(), config.member);
-        let (wal, recovered) = open_log(config, disk, &mut machine, &measures)?;
-        let (cluster, id) = (ClusterId(recovered.identity.cluster), MemberId(recovered.identity.member));
-        let voters: Vec<MemberId> = machine
-            .members()
-            .list()
-            .into_iter()
-            .filter(|member| !member.learner)
-            .map(|member| member.id)
-            .collect();
-        if !voters.contains(&id) {
-            return Err(StartError::NotAMember { member: id });
-        }
+        let measures = Measures::new(config.registry.clone());
+        let begun = begin(config, Machine::open(Arc::new(store))?, snapshot, disk, &measures)?;
+        measures.say_who_we_are(begun.id);
+        let Begun { machine, wal, recovered, cluster, id } = begun;
         let applied = machine.position().index;
-        let replica = Replica::new(
-            &ReplicaConfig {
-                member: id,
-                voters,
-                learners: Vec::new(),
-                election_ticks: config.election_ticks(),
-                heartbeat_ticks: 1,
-                applied,
-                boot_nonce: rand::random(),
-                seed: rand::random(),
-            },
-            wal.reader(),
-            recovered.hard_state,
-            Arc::new(NoSnapshots),
-        )?;
+        let mut voters = machine.members().voters();
+        if applied == Index(0) {
+            // It cannot know whether the cluster counts on it until it has heard from the cluster.
+            voters.retain(|voter| *voter != id);
+        }
+        let replica_config = ReplicaConfig {
+            member: id,
+            voters,
+            learners: if applied == Index(0) { Vec::new() } else { machine.members().learners() },
+            election_ticks: config.election_ticks(),
+            heartbeat_ticks: 1,
+            applied,
+            boot_nonce: rand::random(),
+            seed: rand::random(),
+        };
+        let replica =
+            Replica::new(&replica_config, wal.reader(), recovered.hard_state, Arc::new(NoSnapshots))?;
         tracing::info!(
-            cluster = %cluster, member = %id, applied = applied.0, last = recovered.last_index,
+            { "cluster-id" } = %cluster, { "local-member-id" } = %id, applied = applied.0,
+            last = recovered.last_index,
             "the data folder is open; what the log holds beyond the database is replayed"
         );
         Self::run(config, machine, wal, replica, (cluster, id), measures)
@@ -123,17 +127,43 @@ impl Member {
         config: &Config,
         machine: Machine,
         wal: Wal,
-        replica: Replica<crate::ticket::WriteTicket, crate::ticket::ReadTicket>,
+        replica: Replica<WriteTicket, ReadTicket>,
         (cluster, id): (ClusterId, MemberId),
         measures: Measures,
     ) -> Result<Arc<Self>, StartError> {
         let shared = Arc::new(Shared::new(machine.position().index));
-        let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
-        let applier = Arc::new(Applier::new(machine, Arc::clone(&shared), measures.backend_commit.clone()));
-        let sink = Arc::clone(&applier) as _;
-        let driver = Driver::start(driver_config, replica, wal, |_| sink, shared.applied_number())?;
-        let house = Arc::new(House { driver, wing, shared });
+        let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
+        let mut made = None;
+        let driver = Driver::start(
+            driver_config,
+            replica,
+            wal,
+            |door| {
+                let letterbox = Letterbox::new(id, door.clone(), Arc::clone(&shared), &config.registry);
+                let clerk = Clerk::new(Arc::clone(&wing));
+                let transport = Transport::start(
+                    peer_config(config, &machine, cluster, id),
+                    Arc::new(letterbox),
+                    Arc::new(clerk),
+                    &config.peers,
+                );
+                let parts = Parts {
+                    member: id,
+                    shared: Arc::clone(&shared),
+                    wing: Arc::clone(&wing),
+                    door,
+                    transport: Arc::clone(&transport),
+                    seconds: measures.backend_commit.clone(),
+                };
+                let applier = Arc::new(Applier::new(machine, parts));
+                made = Some((Arc::clone(&applier), transport));
+                applier
+            },
+            shared.applied_number(),
+        )?;
+        let (applier, transport) = made.expect("the driver makes its sink before it runs");
+        let house = Arc::new(House { driver, wing, shared, transport });
         let member = Arc::new(Self {
             house: Arc::clone(&house),
             admission: Arc::new(Admission::default()),
@@ -143,11 +173,14 @@ impl Member {
             limits: config.limits,
             quota_bytes: config.quota_bytes,
             v2_enabled: config.v2_enabled,
+            strict_reconfiguration: config.strict_reconfiguration,
+            election: config.election,
             request_timeout: config.request_timeout(),
             clock: Arc::clone(&config.clock),
             measures,
             applier,
             chores: Arc::new(Mailbox::new()),
+            peers: config.peers.clone(),
             threads: Mutex::new(Vec::new()),
         });
         member.start_threads(config)?;
@@ -184,72 +217,13 @@ impl Member {
     }
 }
 
-/// Opens the log; begins it, and the database with it, where there is none. The log comes last: a crash before
-/// it is there leaves a folder that begins again.
-fn open_log(
-    config: &Config,
-    disk: Arc<dyn wal::Disk>,
-    machine: &mut Machine,
-    measures: &Measures,
-) -> Result<(Wal, Recovered), StartError> {
-    let identity = Identity { cluster: config.cluster.0, member: config.member.0, salt: rand::random() };
-    if machine.position() == Position::default() {
-        let beginning = Position { index: Index(BOOTSTRAP_INDEX), term: Term(BOOTSTRAP_TERM) };
-        machine.bootstrap(beginning, &config.founders)?;
-    }
-    let log_config = wal::Config {
-        segment_bytes: config.segment_bytes,
-        observer: Arc::new(Stopwatch::new(&measures.wal_fsync, &measures.wal_bytes)),
-        ..wal::Config::new(identity)
-    };
-    let (mut wal, mut recovered) = Wal::open(disk, &log_config)?;
-    if let Some(cut) = &recovered.cut {
-        tracing::info!(
-            file = cut.file,
-            offset = cut.offset,
-            "cut the torn end of the log; it was never acknowledged"
-        );
-    }
-    if recovered.last_index < BOOTSTRAP_INDEX {
-        let hard_state = wal::HardState { term: BOOTSTRAP_TERM, vote: 0, commit: BOOTSTRAP_INDEX };
-        wal.reset_to(BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Some(hard_state))?;
-        recovered.hard_state = hard_state;
-        recovered.last_index = BOOTSTRAP_INDEX;
-    }
-    Ok((wal, recovered))
-}
-
-/// Times what the log does, on the log's own thread.
-struct Stopwatch {
-    fsync: Histogram,
-    bytes: Gauge,
-    began: Mutex<Option<Instant>>,
-}
-
-impl Stopwatch {
-    fn new(fsync: &Histogram, bytes: &Gauge) -> Self {
-        Self { fsync: fsync.clone(), bytes: bytes.clone(), began: Mutex::new(None) }
-    }
-}
-
-/// A sync that takes longer than this is worth a line in the log, as in etcd.
-const SLOW_SYNC: Duration = Duration::from_secs(1);
-
-impl Observer for Stopwatch {
-    fn wrote(&self, bytes: u64) {
-        self.bytes.increment(bytes as f64);
-    }
-
-    fn sync_begins(&self) {
-        *self.began.lock() = Some(Instant::now());
-    }
-
-    fn sync_ends(&self) {
-        let Some(began) = self.began.lock().take() else { return };
-        let took = began.elapsed();
-        self.fsync.record(took);
-        if took > SLOW_SYNC {
-            tracing::warn!(?took, expected = ?SLOW_SYNC, "slow fdatasync; the disk of the log is overloaded");
-        }
+fn peer_config(config: &Config, machine: &Machine, cluster: ClusterId, id: MemberId) -> transport::Config {
+    transport::Config {
+        cluster,
+        member: id,
+        version: api::level::SERVER.to_owned(),
+        peer_urls: machine.members().get(id).map(|member| member.peer_urls).unwrap_or_default(),
+        heartbeat: config.heartbeat,
+        queue_bytes_max: transport::Config::QUEUE_BYTES_MAX,
     }
 }

@@ -1,43 +1,98 @@
-//! The chores of a leader that depend on the time: v2 nodes whose time has come, and telling the cluster who
-//! this member is.
+//! The chores that depend on the time: v2 nodes whose time has come, which a leader removes; telling the cluster
+//! who this member is; and leaving when the cluster wants to do without it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use command::Command;
-use consensus::Mailbox;
+use command::{Command, Outcome};
+use consensus::{Kind, Mailbox, NotTaken};
 use stdx::Clock;
-use types::MemberRecord;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use types::v2::{Timestamp, Write};
+use types::{MemberId, MemberRecord};
 
 use crate::member::House;
+use crate::shared::End;
 use crate::ticket::WriteTicket;
 
 /// How often it looks. etcd looks at v2's times twice a second.
 const ROUND: Duration = Duration::from_millis(250);
-/// How often it looks while it may not act, so that a start waits for no more than that.
+/// How often it looks while this member is not known, so that a start waits for no more than that.
 const ROUND_BEFORE: Duration = Duration::from_millis(10);
+/// A proposal of which nothing was heard for so long is made again.
+const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
+/// A member that was removed stays for so long, as in etcd: the others hear from it that its removal is decided.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Runs until the box is closed; nothing is ever put into it.
 pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRecord, stop: &Mailbox<()>) {
+    let mut keeper = Keeper { house, this_member, publishing: None, departed: None };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
     while stop.take(&mut nothing, Some(next)) {
-        if !house.shared.confirmed() {
-            next = Instant::now() + ROUND_BEFORE;
-            continue;
-        }
-        next = Instant::now() + ROUND;
-        // Of a member that was removed nothing is told any more.
+        let is_known = keeper.publish();
+        keeper.expire(clock);
+        keeper.leave();
+        next = Instant::now() + if is_known { ROUND } else { ROUND_BEFORE };
+    }
+}
+
+struct Keeper<'a> {
+    house: &'a House,
+    this_member: &'a MemberRecord,
+    // What was proposed and when.
+    publishing: Option<(Instant, oneshot::Receiver<Result<Outcome, NotTaken>>)>,
+    departed: Option<Instant>,
+}
+
+impl Keeper<'_> {
+    /// Tells the cluster this member's name and client URLs, through whoever leads. Returns whether it knows them.
+    fn publish(&mut self) -> bool {
         let is_told = |known: &MemberRecord| {
-            known.name == this_member.name && known.client_urls == this_member.client_urls
+            known.name == self.this_member.name && known.client_urls == self.this_member.client_urls
         };
-        if house.wing.look().members.get(this_member.id).is_some_and(|known| !is_told(&known)) {
-            house.propose_silently(&Command::SetMember(this_member.clone()), WriteTicket::silent());
+        // Of a member that was removed, or is not there yet, nothing is told.
+        let known = self.house.wing.look().members.get(self.this_member.id);
+        if known.as_ref().is_none_or(is_told) {
+            self.publishing = None;
+            return known.is_some();
+        }
+        // A joiner speaks when it has heard from the cluster; before, it knows of itself from the flags.
+        if self.house.shared.leader() == MemberId(0) || self.is_under_way() {
+            return false;
+        }
+        let (reply, outcome) = oneshot::channel();
+        let command = Command::SetMember(self.this_member.clone());
+        self.house.propose_chore(&command, Kind::Normal, WriteTicket::watched(reply));
+        self.publishing = Some((Instant::now(), outcome));
+        false
+    }
+
+    fn is_under_way(&mut self) -> bool {
+        self.publishing.as_mut().is_some_and(|(since, outcome)| {
+            matches!(outcome.try_recv(), Err(TryRecvError::Empty)) && since.elapsed() < PUBLISH_AGAIN
+        })
+    }
+
+    fn expire(&self, clock: &Arc<dyn Clock>) {
+        let shared = &self.house.shared;
+        if !shared.confirmed() {
+            return;
         }
         let now = Timestamp(clock.wall_ns());
-        if house.wing.look().v2.next_expiry().is_some_and(|due| due <= now) {
-            house.propose_silently(&Command::V2 { write: Write::Expire { now }, now }, WriteTicket::silent());
+        if self.house.wing.look().v2.next_expiry().is_some_and(|due| due <= now) {
+            // Dropped if this member leads no more when it comes to the log: the next leader has a clock too.
+            let command = Command::V2 { write: Write::Expire { now }, now };
+            self.house.propose_chore(&command, Kind::Chore(shared.term()), WriteTicket::silent());
+        }
+    }
+
+    fn leave(&mut self) {
+        if self.house.shared.has_departed()
+            && self.departed.get_or_insert_with(Instant::now).elapsed() > FAREWELL
+        {
+            self.house.shared.end(End::Removed);
         }
     }
 }

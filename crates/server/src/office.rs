@@ -1,0 +1,48 @@
+//! What this member says at its peer port when it is asked.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use transport::Office;
+use types::{Index, MemberId, MemberRecord};
+
+use crate::rooms::Wing;
+
+/// See the module.
+pub(crate) struct Clerk {
+    wing: Arc<Wing>,
+}
+
+impl Clerk {
+    pub(crate) fn new(wing: Arc<Wing>) -> Self {
+        Self { wing }
+    }
+}
+
+impl Office for Clerk {
+    fn version(&self) -> String {
+        let (server, cluster, storage) = (api::level::SERVER, api::level::CLUSTER, api::level::STORAGE);
+        format!("{{\"etcdserver\":\"{server}\",\"etcdcluster\":\"{cluster}\",\"storage\":\"{storage}\"}}")
+    }
+
+    fn members(&self) -> Vec<MemberRecord> {
+        self.wing.look().members.list()
+    }
+
+    fn is_removed(&self, member: MemberId) -> bool {
+        self.wing.look().members.is_removed(member)
+    }
+
+    fn fingerprint(&self, index: Index) -> Option<u64> {
+        self.wing.look().fingerprints.at(index).map(|fingerprint| fingerprint.0)
+    }
+
+    fn snapshot(&self, _id: &str) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    fn snapshot_piece(&self, _: &str, _: &str, _: u64, _: usize) -> io::Result<Option<Bytes>> {
+        Ok(None)
+    }
+}
