@@ -46,14 +46,11 @@ pub enum LaunchError {
     /// How to begin.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
-    /// More than this version can do.
-    #[error("this version of Kvorum runs clusters of one")]
-    Many,
     /// The member itself.
     #[error("{}", chain(.0))]
     Start(#[from] StartError),
     /// A thread.
-    #[error("cannot start a thread for clients: {0}")]
+    #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
     /// The thread that started it.
     #[error("the start was cut off: {0}")]
@@ -96,23 +93,19 @@ impl Running {
                 () = peer::serve(&peers) => unreachable!("it serves until it is dropped"),
             }
         };
-        // Until the server speaks to others.
-        if !has_data && (beginning.joins || beginning.members.len() > 1) {
-            return Err(LaunchError::Many);
-        }
         let registry = Registry::new();
         let peer_lane = Lanes::start(["peers".to_owned()])?;
         let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
         let settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
         let (member, folder) = tokio::task::spawn_blocking(start).await??;
+        for listener in peers {
+            listener.into_std().and_then(|listener| member.serve_peers(listener))?;
+        }
         if has_data {
             compare_flags(config, &member).await;
         }
-        let chores = vec![
-            tokio::spawn(upkeep(registry.clone())),
-            tokio::spawn(async move { peer::serve(&peers).await }),
-        ];
+        let chores = vec![tokio::spawn(upkeep(registry.clone()))];
         let (stop, _) = watch::channel(false);
         let lanes = thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX);
         let lanes = Lanes::start((0..lanes).map(|number| format!("lane-{number}")))?;

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use server::End;
 use telemetry::{FATAL, LogLevel, LogOutput, init_log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -81,13 +82,15 @@ fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
     // What still runs has no bearing on the data: the member was stopped before.
     runtime.shutdown_background();
     match ending {
-        Ok(signal) => die_by(signal),
+        Ok(Some(signal)) => die_by(signal),
+        Ok(None) => ExitCode::SUCCESS,
         Err(error) => give_up("failed to serve", error.as_ref()),
     }
 }
 
-/// Runs the member until a signal comes, whose number it returns, or until it fails.
-async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<dyn Error>> {
+/// Runs the member until a signal comes, whose number it returns, until the cluster wants to do without it, or
+/// until it fails.
+async fn live(config: &Config, notify_socket: Option<&str>) -> Result<Option<i32>, Box<dyn Error>> {
     let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     info!(
         { "server-version" } = api::level::SERVER, { "kvorum-version" } = help::VERSION, name = config.name,
@@ -98,7 +101,7 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
     let mut running = tokio::select! {
         running = Running::launch(config) => running?,
         // It may wait for other founders for as long as these need.
-        signal = asked(&mut signals) => return Ok(signal),
+        signal = asked(&mut signals) => return Ok(Some(signal)),
     };
     let member = running.member().clone();
     let ended = tokio::select! {
@@ -112,6 +115,10 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
         announce(config, &member, notify_socket);
         end(&member, &mut signals).await
     };
+    if matches!(ended, Ok(Some(_))) {
+        // Clients are still served, so that none of them sees the lead change hands.
+        member.retire().await;
+    }
     running.stop().await;
     if ended.is_ok() {
         info!(name = config.name, { "data-dir" } = %config.data_dir.display(), "closed etcd server");
@@ -119,11 +126,17 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<i32, Box<d
     ended.map_err(Into::into)
 }
 
-/// What ends a member: a signal's number, or the sentence with which it failed.
-async fn end(member: &server::Member, signals: &mut (Signal, Signal)) -> Result<i32, String> {
+/// What ends a member: a signal's number, nothing if it was removed, or the sentence with which it failed.
+async fn end(member: &server::Member, signals: &mut (Signal, Signal)) -> Result<Option<i32>, String> {
     tokio::select! {
-        signal = asked(signals) => Ok(signal),
-        reason = member.failed() => Err(reason),
+        signal = asked(signals) => Ok(Some(signal)),
+        end = member.ended() => match end {
+            End::Failed(reason) => Err(reason),
+            End::Removed => {
+                warn!("data-dir used by this member must be removed");
+                Ok(None)
+            }
+        },
     }
 }
 

@@ -72,7 +72,7 @@ impl Disks {
 
     async fn start(&self, config: &Config) -> Arc<Member> {
         let store = Store::open(Path::new("/db"), &self.database).expect("opens");
-        let member = Member::start_on(config, store, Arc::new(self.log.clone())).expect("starts");
+        let member = Member::start_on(config, store, None, Arc::new(self.log.clone())).expect("starts");
         ready(&member).await;
         member
     }
@@ -187,7 +187,7 @@ async fn a_failed_log_ends_the_member_and_loses_nothing_acknowledged() {
     let began = Instant::now();
     assert_eq!(member.put(put("a", "unknown")).await.err(), Some(Fault::Stopped));
     assert!(began.elapsed() < Duration::from_secs(3), "its client is told at once");
-    let reason = member.failed().await;
+    let reason = member.ended().await.to_string();
     assert!(reason.starts_with("cannot sync 00000001.seg in the log folder"), "{reason}");
     assert_eq!(member.put(put("b", "late")).await.err(), Some(Fault::Stopped));
     let read = RangeQuery::of(KeyRange::all());
