@@ -1,5 +1,7 @@
 //! A whole member, asked through the door: real threads on a real folder, or on disks that can fail.
 
+mod cluster;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,0 +1,226 @@
+//! Several members in one process: real threads, folders and sockets on loopback.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use api::{Consistency, Fault, Member as _};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use types::{ClusterId, MemberId, MemberRecord, MemberUrl, parse_urls};
+
+use super::{config, everything, put};
+use crate::folder::Folder;
+use crate::{Beginning, Config, End, Member, folder};
+
+/// No step of these tests takes longer, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A place for a member: what stays when the member itself ends.
+struct Seat {
+    parent: TempDir,
+    record: MemberRecord,
+    runtime: Runtime,
+}
+
+/// A member that runs.
+struct Running {
+    member: Arc<Member>,
+    _folder: Folder,
+}
+
+impl Seat {
+    fn new(id: u64) -> (Self, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let record = MemberRecord {
+            id: MemberId(id),
+            name: format!("m{id}"),
+            peer_urls: vec![url],
+            client_urls: Vec::new(),
+            learner: false,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a thread");
+        (Self { parent: tempfile::tempdir().expect("a folder"), record, runtime }, listener)
+    }
+
+    fn config(&self, beginning: Beginning, founders: &[MemberRecord]) -> Config {
+        Config {
+            name: self.record.name.clone(),
+            member: self.record.id,
+            cluster: ClusterId(0xcafe),
+            beginning,
+            founders: founders.to_vec(),
+            peers: self.runtime.handle().clone(),
+            client_urls: vec![format!("http://127.0.0.1:{}", self.record.id.0)],
+            heartbeat: Duration::from_millis(20),
+            election: Duration::from_millis(300),
+            ..config()
+        }
+    }
+
+    fn start(&self, config: &Config, listener: TcpListener) -> Running {
+        let folder = folder::open(self.parent.path()).expect("free");
+        let member = Member::start(config, &folder).expect("starts");
+        member.serve_peers(listener).expect("serves");
+        Running { member, _folder: folder }
+    }
+
+    fn listen_again(&self) -> TcpListener {
+        let address = self.record.peer_urls[0].trim_start_matches("http://").to_owned();
+        let began = Instant::now();
+        loop {
+            match TcpListener::bind(&address) {
+                Ok(listener) => return listener,
+                Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A cluster whose members have the ids from 1 on.
+struct Cluster {
+    seats: Vec<Seat>,
+    founders: Vec<MemberRecord>,
+    members: Vec<Option<Running>>,
+}
+
+impl Cluster {
+    async fn of(size: u64) -> Self {
+        let (seats, listeners): (Vec<_>, Vec<_>) = (1..=size).map(Seat::new).unzip();
+        let founders: Vec<MemberRecord> = seats.iter().map(|seat| seat.record.clone()).collect();
+        let start = |(seat, listener): (&Seat, TcpListener)| {
+            Some(seat.start(&seat.config(Beginning::Found, &founders), listener))
+        };
+        let members = seats.iter().zip(listeners).map(start).collect();
+        let cluster = Self { seats, founders, members };
+        for number in 0..cluster.members.len() {
+            cluster.ready(number).await;
+        }
+        cluster
+    }
+
+    fn member(&self, number: usize) -> &Arc<Member> {
+        &self.members[number].as_ref().expect("it runs").member
+    }
+
+    async fn ready(&self, number: usize) {
+        let ready = tokio::time::timeout(PATIENCE, self.member(number).ready()).await;
+        assert!(ready.is_ok(), "member {number} is not ready: {:?}", self.member(number).house.driver.survey());
+    }
+
+    async fn leader(&self) -> usize {
+        let mut found = None;
+        until("there is a leader", || {
+            found = (0..self.members.len()).find(|number| {
+                self.members[*number].as_ref().is_some_and(|running| running.member.house.shared.confirmed())
+            });
+            found.is_some()
+        })
+        .await;
+        found.expect("found")
+    }
+
+    async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        (0..self.members.len())
+            .find(|number| *number != leader && self.members[*number].is_some())
+            .expect("there are others")
+    }
+
+    fn stop(&mut self, number: usize) {
+        let running = self.members[number].take().expect("it runs");
+        running.member.stop();
+    }
+
+    fn restart(&mut self, number: usize) {
+        let seat = &self.seats[number];
+        let config = seat.config(Beginning::Found, &self.founders);
+        self.members[number] = Some(seat.start(&config, seat.listen_again()));
+    }
+
+    /// Starts a member that was added with the URLs of `seat`.
+    fn join(&mut self, mut seat: Seat, listener: TcpListener, id: MemberId, members: &[MemberRecord]) -> usize {
+        seat.record.id = id;
+        let running = seat.start(&seat.config(Beginning::Join, members), listener);
+        self.seats.push(seat);
+        self.members.push(Some(running));
+        self.members.len() - 1
+    }
+
+    /// Until everybody who runs has applied the same and has the same fingerprint.
+    async fn agree(&self) {
+        let newest = || -> Vec<_> {
+            let running = self.members.iter().flatten();
+            running.map(|running| running.member.house.wing.look().fingerprints.newest()).collect()
+        };
+        until("the members agree", || newest().windows(2).all(|pair| pair[0] == pair[1])).await;
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn urls(seat: &Seat) -> Vec<MemberUrl> {
+    parse_urls(&seat.record.peer_urls.join(",")).expect("well-formed")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_members_serve_through_any_of_them() {
+    let cluster = Cluster::of(3).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    cluster.member(follower).put(put("a", "1")).await.expect("written at a follower");
+    cluster.member(leader).put(put("b", "2")).await.expect("written at the leader");
+    for number in 0..3 {
+        let seen = everything(cluster.member(number), Consistency::Linearizable).await;
+        assert_eq!(seen, ["a=1@2", "b=2@3"], "member {number}");
+        let known = cluster.member(number).members(Consistency::Linearizable).await.expect("told").body;
+        assert!(known.iter().all(|member| !member.client_urls.is_empty()), "everybody is published");
+    }
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_was_away_catches_up() {
+    let mut cluster = Cluster::of(3).await;
+    let away = cluster.leader().await;
+    cluster.member(away).put(put("a", "1")).await.expect("written");
+    cluster.stop(away);
+    let writer = cluster.follower().await;
+    cluster.member(writer).put(put("a", "2")).await.expect("written without it");
+    cluster.restart(away);
+    cluster.ready(away).await;
+    assert_eq!(everything(cluster.member(away), Consistency::Linearizable).await, ["a=2@3"]);
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lead_is_handed_over_without_a_failed_request() {
+    let cluster = Cluster::of(3).await;
+    let (old, heir) = (cluster.leader().await, cluster.follower().await);
+    let heir_id = cluster.member(heir).id();
+    assert_eq!(cluster.member(heir).move_leader(heir_id).await, Err(Fault::NotLeader));
+    assert_eq!(cluster.member(old).move_leader(MemberId(99)).await, Err(Fault::BadTransferee));
+    cluster.member(old).move_leader(heir_id).await.expect("moved");
+    assert_eq!(cluster.leader().await, heir);
+
+    let writer = Arc::clone(cluster.member(heir));
+    let writing = tokio::spawn(async move {
+        for number in 0..300 {
+            writer.put(put("a", number.to_string())).await.expect("no write fails");
+        }
+    });
+    cluster.member(heir).retire().await;
+    assert!(!cluster.member(heir).house.shared.leads(), "somebody else leads");
+    writing.await.expect("no write failed");
+}
