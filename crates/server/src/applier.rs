@@ -12,7 +12,8 @@ use std::time::Instant;
 use apply::{ApplyError, Entry, Machine};
 use command::{Effect, Outcome};
 use consensus::{
-    Change, Committed, Door, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark, SnapshotOffer, Standing,
+    Change, Committed, Door, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark,
+    SnapshotOffer, Standing,
 };
 use parking_lot::Mutex;
 use stdx::chain;
@@ -191,7 +192,9 @@ impl Applier {
     fn look_at_members(&self) {
         let members = &self.parts.wing.look().members;
         let peers = members.list().into_iter();
-        self.parts.transport.set_peers(peers.map(|peer| Peer { id: peer.id, urls: peer.peer_urls }).collect());
+        self.parts
+            .transport
+            .set_peers(peers.map(|peer| Peer { id: peer.id, urls: peer.peer_urls }).collect());
         if members.is_removed(self.parts.member) {
             self.parts.shared.set_departed();
         }

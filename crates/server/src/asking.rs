@@ -242,4 +242,3 @@ pub(crate) fn unreadable(error: ReadError) -> Fault {
 pub(crate) fn odd() -> Fault {
     Fault::Broken("kvorum: the outcome of a request is of another kind".to_owned())
 }
-

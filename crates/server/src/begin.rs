@@ -83,8 +83,7 @@ pub(crate) fn begin(
 /// and the log's new beginning.
 fn reaches(wal: &Wal, base: Position) -> bool {
     let (first, last) = (wal.first_index(), wal.last_index());
-    base.index.0 + 1 < first
-        || base.index.0 <= last && wal.reader().term(base.index.0) == Some(base.term.0)
+    base.index.0 + 1 < first || base.index.0 <= last && wal.reader().term(base.index.0) == Some(base.term.0)
 }
 
 fn after(hard_state: HardState, base: Position) -> HardState {

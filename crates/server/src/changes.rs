@@ -54,9 +54,7 @@ impl Member {
                 };
                 (Command::AddMember(member), Kind::Change(change))
             }
-            Change::Promote(id) => {
-                (Command::PromoteMember(id), Kind::Change(consensus::Change::Promote(id)))
-            }
+            Change::Promote(id) => (Command::PromoteMember(id), Kind::Change(consensus::Change::Promote(id))),
             Change::Remove(id) => (Command::RemoveMember(id), Kind::Change(consensus::Change::Remove(id))),
             Change::Update { id, peer_urls } => (Command::UpdateMember { id, peer_urls }, Kind::Normal),
         };

@@ -220,4 +220,3 @@ impl api::Member for Member {
         self.measures.render(self)
     }
 }
-

@@ -6,8 +6,8 @@
 //! INVARIANT: what waits is counted before it is let in and released when its ticket goes.
 //! INVARIANT: a member that failed once answers nothing more.
 
-mod config;
 mod begin;
+mod config;
 mod start;
 
 mod asking;
@@ -21,9 +21,9 @@ mod shared;
 mod ticket;
 
 mod applier;
+mod housekeeper;
 mod office;
 mod post;
-mod housekeeper;
 mod timekeeper;
 
 mod measures;

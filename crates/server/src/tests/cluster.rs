@@ -111,7 +111,11 @@ impl Cluster {
 
     async fn ready(&self, number: usize) {
         let ready = tokio::time::timeout(PATIENCE, self.member(number).ready()).await;
-        assert!(ready.is_ok(), "member {number} is not ready: {:?}", self.member(number).house.driver.survey());
+        assert!(
+            ready.is_ok(),
+            "member {number} is not ready: {:?}",
+            self.member(number).house.driver.survey()
+        );
     }
 
     async fn leader(&self) -> usize {
@@ -145,7 +149,13 @@ impl Cluster {
     }
 
     /// Starts a member that was added with the URLs of `seat`.
-    fn join(&mut self, mut seat: Seat, listener: TcpListener, id: MemberId, members: &[MemberRecord]) -> usize {
+    fn join(
+        &mut self,
+        mut seat: Seat,
+        listener: TcpListener,
+        id: MemberId,
+        members: &[MemberRecord],
+    ) -> usize {
         seat.record.id = id;
         let running = seat.start(&seat.config(Beginning::Join, members), listener);
         self.seats.push(seat);
