@@ -11,7 +11,7 @@ use types::{ClusterId, MemberId, MemberRecord, MemberUrl, parse_urls};
 
 use super::{config, everything, put};
 use crate::folder::Folder;
-use crate::{Beginning, Config, End, Member, folder};
+use crate::{Beginning, Config, Member, folder};
 
 /// No step of these tests takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -182,7 +182,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn urls(seat: &Seat) -> Vec<MemberUrl> {
-    parse_urls(&seat.record.peer_urls.join(",")).expect("well-formed")
+    parse_urls(seat.record.peer_urls.iter().map(String::as_str)).expect("well-formed")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
