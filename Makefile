@@ -2,7 +2,7 @@
 #
 # KVORUM_CACHE       what is kept between checkouts, RocksDB's archive above all (default ~/.cache/kvorum)
 # CARGO_TARGET_DIR   where cargo builds (default $KVORUM_CACHE/target)
-# KVORUM_DATA        the data of `make run` (default ./kvorum-data)
+# KVORUM_DATA        the data of `make run` and `make cluster` (default ./kvorum-data)
 # FLAGS              more flags for the member of `make run`, or for `bench compare` of `make bench`
 
 SHELL := bash
@@ -10,13 +10,14 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench torture failover
+.PHONY: help run cluster test lint bench torture failover
 
 KVORUM_DATA ?= ./kvorum-data
 FLAGS ?=
 
 help:
 	echo 'make run     build in release mode and start one member on 127.0.0.1:2379 (peers: 2380), data in $(KVORUM_DATA)'
+	echo 'make cluster build in release mode and start three members on 127.0.0.1, ports 2379, 22379 and 32379; Ctrl-C ends them'
 	echo 'make test    build everything and run every test; real etcd is installed, to compare answers with'
 	echo 'make lint    check format, lints and, where cargo-deny is installed, licences and advisories'
 	echo 'make torture three members under random faults for some minutes, every answer checked'
@@ -36,6 +37,13 @@ run:
 	  --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
 	  --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 \
 	  --initial-cluster default=http://127.0.0.1:2380 $(FLAGS)
+
+cluster:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	echo 'cluster: building in release mode'
+	cargo build --release --package kvorum --bin kvorum
+	echo 'cluster: starting three members with their data in $(KVORUM_DATA)/cluster'
+	exec .ci/cluster "$$CARGO_TARGET_DIR/release/kvorum" '$(KVORUM_DATA)/cluster'
 
 test:
 	settings="$$(.ci/prepare test)"; eval "$$settings"

@@ -1,7 +1,7 @@
 //! Why a member does not know how to begin: etcd's sentences where it has them, and what to do about it.
 
 use members::InitialClusterError;
-use types::MemberId;
+use types::{ClusterId, MemberId};
 
 use crate::discovery::DiscoveryError;
 use crate::srv::SrvError;
@@ -30,6 +30,19 @@ pub enum BootstrapError {
          --initial-cluster-state existing"
     )]
     AlreadyBootstrapped(MemberId),
+    /// The folder and the list speak of different clusters.
+    #[error(
+        "the data folder belongs to another cluster ({own}) than the members in --initial-cluster ({theirs}, says \
+         {url}): give the folder that this member had, or correct --initial-cluster"
+    )]
+    OtherCluster {
+        /// The folder's.
+        own: ClusterId,
+        /// Theirs.
+        theirs: ClusterId,
+        /// Where it was told.
+        url: String,
+    },
     /// Nobody says who is in the cluster.
     #[error(
         "cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs; \

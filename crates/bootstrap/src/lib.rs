@@ -22,7 +22,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use members::{InitialCluster, MemberUrl};
-use transport::census;
+use tokio::task::JoinSet;
+use transport::{Census, census};
 use types::{ClusterId, MemberId, MemberRecord};
 
 pub use discovery::DiscoveryError;
@@ -130,25 +131,48 @@ fn alone(plan: &Plan) -> Result<InitialCluster, BootstrapError> {
 
 async fn found(plan: &Plan, cluster: &InitialCluster) -> Result<Beginning, BootstrapError> {
     let beginning = beginning(plan, cluster, &plan.token)?;
-    let others: Vec<String> = beginning
-        .members
-        .iter()
-        .filter(|member| member.id != beginning.member)
-        .flat_map(|member| member.peer_urls.clone())
-        .collect();
     // A founder whose folder was lost must not come back as if it had never voted.
-    let questions: Vec<_> = others
-        .into_iter()
-        .map(|url| tokio::spawn(async move { census(&url, MEETING_TIME_MAX).await }))
-        .collect();
-    for question in questions {
-        let Ok(Ok(answer)) = question.await else { continue };
+    for (_, answer) in ask_others(plan, &beginning.members).await {
         let knows = |member: &MemberRecord| member.id == beginning.member && !member.client_urls.is_empty();
         if answer.members.iter().any(knows) {
             return Err(BootstrapError::AlreadyBootstrapped(beginning.member));
         }
     }
     Ok(beginning)
+}
+
+/// Which clusters the others in the list belong to, as far as they answer soon; for a member with data.
+pub async fn neighbours(plan: &Plan) -> Vec<(String, ClusterId)> {
+    let Source::List(list) = &plan.source else { return Vec::new() };
+    let members = InitialCluster::parse(list).and_then(|cluster| cluster.members(&plan.token)).unwrap_or_default();
+    let answers = ask_others(plan, &members).await;
+    answers.into_iter().filter_map(|(url, answer)| Some((url, answer.cluster?))).collect()
+}
+
+/// Refuses the data of another cluster: somebody in the list answers, and nobody who does is of this one.
+pub fn check_neighbours(neighbours: &[(String, ClusterId)], own: ClusterId) -> Result<(), BootstrapError> {
+    match neighbours.first() {
+        Some((url, theirs)) if neighbours.iter().all(|(_, cluster)| *cluster != own) => {
+            Err(BootstrapError::OtherCluster { own, theirs: *theirs, url: url.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What everybody else says who answers soon.
+async fn ask_others(plan: &Plan, members: &[MemberRecord]) -> Vec<(String, Census)> {
+    let others = members.iter().filter(|member| member.name != plan.name);
+    let mut questions = JoinSet::new();
+    for url in others.flat_map(|member| member.peer_urls.clone()) {
+        questions.spawn(async move { (census(&url, MEETING_TIME_MAX).await, url) });
+    }
+    let mut answers = Vec::new();
+    while let Some(question) = questions.join_next().await {
+        if let Ok((Ok(answer), url)) = question {
+            answers.push((url, answer));
+        }
+    }
+    answers
 }
 
 /// What founders begin with.

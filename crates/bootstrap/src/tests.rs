@@ -190,6 +190,18 @@ async fn founders_know_each_other_by_ids_and_none_founds_twice() {
     begin(&plan(OWN, Source::List(list))).await.expect("it was never started");
 }
 
+#[tokio::test]
+async fn the_data_of_another_cluster_is_found_out() {
+    let other = member("[]").await;
+    let plan = plan(OWN, Source::List(format!("a=http://{other},b={OWN},c=http://127.0.0.1:1")));
+    let neighbours = neighbours(&plan).await;
+    assert_eq!(neighbours, [(format!("http://{other}"), ClusterId(0xcafe))]);
+    check_neighbours(&neighbours, ClusterId(0xcafe)).expect("the same");
+    check_neighbours(&[], ClusterId(1)).expect("nobody says otherwise");
+    let text = check_neighbours(&neighbours, ClusterId(0xbee)).expect_err("another").to_string();
+    assert!(text.starts_with("the data folder belongs to another cluster (bee) than the members in"), "{text}");
+}
+
 /// A discovery service that always says the same: a size and who has come.
 async fn check_discovery(size: &'static str, nodes: &'static str, put: &'static str, expect: &str) {
     let service = serve(Arc::new(move |method, path| match (method, path) {

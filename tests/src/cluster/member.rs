@@ -28,7 +28,7 @@ pub struct Setup {
     pub peer_port: u16,
     /// What it tells the others to use; differs from `peer_port` when there is a link between them.
     pub advertised_port: u16,
-    /// `--initial-cluster`.
+    /// `--initial-cluster`; nothing when it is empty.
     pub initial_cluster: String,
     /// `--initial-cluster-state`: `new` or `existing`.
     pub state: &'static str,
@@ -247,6 +247,7 @@ impl Member {
             ("--initial-cluster-token", &setup.token),
         ]
         .into_iter()
+        .filter(|(flag, value)| *flag != "--initial-cluster" || !value.is_empty())
         .flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()])
         .collect();
         flags.push("--enable-v2=true".to_owned());
