@@ -144,7 +144,8 @@ async fn found(plan: &Plan, cluster: &InitialCluster) -> Result<Beginning, Boots
 /// Which clusters the others in the list belong to, as far as they answer soon; for a member with data.
 pub async fn neighbours(plan: &Plan) -> Vec<(String, ClusterId)> {
     let Source::List(list) = &plan.source else { return Vec::new() };
-    let members = InitialCluster::parse(list).and_then(|cluster| cluster.members(&plan.token)).unwrap_or_default();
+    let members =
+        InitialCluster::parse(list).and_then(|cluster| cluster.members(&plan.token)).unwrap_or_default();
     let answers = ask_others(plan, &members).await;
     answers.into_iter().filter_map(|(url, answer)| Some((url, answer.cluster?))).collect()
 }

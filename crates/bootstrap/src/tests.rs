@@ -199,7 +199,10 @@ async fn the_data_of_another_cluster_is_found_out() {
     check_neighbours(&neighbours, ClusterId(0xcafe)).expect("the same");
     check_neighbours(&[], ClusterId(1)).expect("nobody says otherwise");
     let text = check_neighbours(&neighbours, ClusterId(0xbee)).expect_err("another").to_string();
-    assert!(text.starts_with("the data folder belongs to another cluster (bee) than the members in"), "{text}");
+    assert!(
+        text.starts_with("the data folder belongs to another cluster (bee) than the members in"),
+        "{text}"
+    );
 }
 
 /// A discovery service that always says the same: a size and who has come.
