@@ -1,0 +1,150 @@
+//! The phase without troubles: in a bounded time there is a leader, everybody catches up, every member serves, and
+//! all that was recorded makes sense.
+
+use std::sync::atomic::Ordering;
+
+use crate::clients::put;
+use crate::disk::rows_of;
+use crate::history::{Answer, Ask};
+use crate::invariants::linearizable::{self, Past};
+use crate::invariants::{Verdict, Violation, events, reads, require, state};
+use crate::member::{Seat, words};
+use crate::plan::{ELECTION_TICKS, TICK, Weather};
+use crate::world::{Event, World};
+use types::KeyRange;
+
+const NAME: &str = "heal";
+
+/// Ticks in which there must be a leader and nobody be behind.
+const HEAL_TICKS_MAX: u64 = 40 * ELECTION_TICKS;
+/// Ticks in which every member must have served, and in which everything must be still.
+const SERVE_TICKS_MAX: u64 = 12 * ELECTION_TICKS;
+/// How long it runs between two looks.
+const SLICE_TICKS: u64 = 10;
+
+impl World {
+    /// Ends all troubles and sees that everything heals.
+    pub(crate) fn heal(&mut self) -> Verdict {
+        self.trace.say(self.now, || "no more troubles".to_owned());
+        self.healing = true;
+        self.network.mend();
+        self.network.weather = Weather::CALM;
+        for place in 0..self.members.len() {
+            let now = self.now;
+            let member = &mut self.members[place];
+            member.clock.set_rate(now, 100);
+            (member.disk_time, member.apply_time, member.stands_until) = (500, 0, now);
+            member.manners.full.store(false, Ordering::Relaxed);
+            member.log.cut_power_at(u64::MAX);
+            if member.is_down() {
+                self.after(5 * TICK, Event::Start(place));
+            }
+        }
+        self.wait("a leader whom everybody follows", HEAL_TICKS_MAX, Self::is_whole)?;
+        self.serve()?;
+        self.quiet = true;
+        self.wait("everybody to be still and equal", SERVE_TICKS_MAX, Self::is_still)?;
+        self.judge()
+    }
+
+    fn wait(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) -> Verdict {
+        let end = self.now + ticks_max * TICK;
+        while !holds(self) {
+            require(NAME, self.now < end, || {
+                let stands: Vec<String> = self.members.iter().map(stands).collect();
+                format!("waited {ticks_max} ticks without troubles for {what}:\n  {}", stands.join("\n  "))
+            })?;
+            self.run_until(self.now + SLICE_TICKS * TICK)?;
+        }
+        Ok(())
+    }
+
+    /// The places of everybody who is in the cluster by now.
+    fn seated(&self) -> Vec<usize> {
+        let roll = self.checks.membership.newest();
+        let ids = roll.voters.iter().chain(&roll.learners);
+        ids.map(|id| crate::member::place_of(*id)).collect()
+    }
+
+    fn is_whole(&self) -> bool {
+        let seated = self.seated();
+        let lives: Vec<_> = seated.iter().filter_map(|place| self.members[*place].life.as_ref()).collect();
+        let last = self.checks.committed.last();
+        let leads = lives.iter().filter(|life| life.replica.standing().confirmed).count();
+        let leaders = lives.iter().map(|life| life.replica.standing().leader);
+        let follow = leaders.clone().all(|leader| leader.0 != 0 && Some(leader) == leaders.clone().next());
+        let behind = lives.iter().any(|life| life.machine.position().index.0 + 20 < last);
+        lives.len() == seated.len() && leads == 1 && follow && !behind
+    }
+
+    fn is_still(&self) -> bool {
+        let last = self.checks.committed.last();
+        self.seated().into_iter().all(|place| {
+            self.members[place].life.as_ref().is_some_and(|life| {
+                life.machine.position().index.0 == last
+                    && life.replica.standing().commit.0 == last
+                    && life.writing.is_empty()
+                    && life.applying.is_empty()
+            })
+        })
+    }
+
+    /// Every member takes a write and a linearizable read.
+    fn serve(&mut self) -> Verdict {
+        let mut asked = Vec::new();
+        for place in self.seated() {
+            let write = Ask::write(&put("healed", self.history.next()));
+            asked.push(self.ask(place, write)?);
+            asked.push(self.ask(place, Ask::Linear(KeyRange::all()))?);
+            self.turn(place)?;
+        }
+        let answered = |world: &Self| asked.iter().all(|operation| world.history.is_answered(*operation));
+        self.wait("every member to serve", SERVE_TICKS_MAX, answered)?;
+        for operation in asked {
+            let asked = &self.history.operations[operation as usize];
+            let place = asked.place;
+            require(NAME, !matches!(asked.answer, Some(Answer::Refused)), || {
+                format!("member {place} refuses to serve although there is no trouble")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Looks at everything that was recorded, and at everybody's state.
+    fn judge(&mut self) -> Verdict {
+        let past = Past::of(&self.history, &self.checks.committed)?;
+        linearizable::check(&self.history, &past)?;
+        reads::check(&self.history, &past)?;
+        for place in self.seated() {
+            let Some(life) = &self.members[place].life else { continue };
+            events::check(place, &life.machine, &past)?;
+            let index = life.machine.position().index.0;
+            let rows =
+                rows_of(life.lent.store()).map_err(|error| Violation::new("store", words(&error)))?;
+            self.checks.state.holds(place, index, state::hash(&life.machine, &rows)?)?;
+            self.checks.membership.counts(place, index, &life.replica.survey())?;
+        }
+        Ok(())
+    }
+}
+
+fn stands(member: &crate::member::Member) -> String {
+    let place = member.place;
+    let Some(life) = &member.life else {
+        let why = if member.seat == Seat::Left { "left" } else { "is down" };
+        return format!("member {place} {why}");
+    };
+    let survey = life.replica.survey();
+    format!(
+        "member {place}: {:?} of term {}, leader {}, commit {}, log {}..={}, applied {}, writes {}, applies {}",
+        survey.role,
+        survey.term,
+        survey.leader,
+        survey.commit,
+        life.wal.first_index(),
+        life.wal.last_index(),
+        life.machine.position().index,
+        life.writing.len(),
+        life.applying.len()
+    )
+}

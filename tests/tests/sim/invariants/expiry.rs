@@ -1,0 +1,70 @@
+//! v2 nodes expire only by a leader that was confirmed in the term in which the entry stands, and never before their
+//! time by that leader's clock.
+//!
+//! It stands in for the safety of leases, which do not exist yet: they are revoked by the same kind of chore.
+
+use std::collections::BTreeMap;
+
+use command::{Command, Effect, Outcome};
+use consensus::Standing;
+use types::v2::{Timestamp, Write};
+
+use super::{Verdict, require};
+
+const NAME: &str = "expiry";
+
+/// Who proposed which expiry. No two carry the same time: the simulator puts a number into its last digits.
+#[derive(Default)]
+pub(crate) struct Expiries {
+    proposed: BTreeMap<Timestamp, Proposed>,
+}
+
+struct Proposed {
+    place: usize,
+    term: u64,
+    confirmed: bool,
+    clock: Timestamp,
+}
+
+impl Expiries {
+    /// A member proposes to expire what is due at `now`.
+    pub(crate) fn proposes(&mut self, place: usize, standing: &Standing, now: Timestamp, clock: Timestamp) {
+        let (term, confirmed) = (standing.term.0, standing.confirmed);
+        self.proposed.insert(now, Proposed { place, term, confirmed, clock });
+    }
+
+    /// An entry of `term` was applied.
+    pub(crate) fn applied(&self, term: u64, commands: &[Command], outcomes: &[Outcome]) -> Verdict {
+        for (command, outcome) in commands.iter().zip(outcomes) {
+            if let Command::V2 { write: Write::Expire { now }, .. } = command {
+                self.expired(term, *now, outcome)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expired(&self, term: u64, now: Timestamp, outcome: &Outcome) -> Verdict {
+        let found = self.proposed.get(&now);
+        require(NAME, found.is_some(), || format!("an expiry at {now:?} that nobody proposed was applied"))?;
+        let Some(proposed) = found else { return Ok(()) };
+        let place = proposed.place;
+        require(NAME, proposed.confirmed && proposed.term == term, || {
+            format!(
+                "member {place} expired nodes in term {term}; when it proposed that, it was in term {} and {}",
+                proposed.term,
+                if proposed.confirmed { "led" } else { "did not lead" }
+            )
+        })?;
+        require(NAME, now <= proposed.clock, || {
+            format!("member {place} expired nodes as of {now:?}, when its clock showed {:?}", proposed.clock)
+        })?;
+        let Ok(Effect::V2(Ok(events))) = &outcome.result else { return Ok(()) };
+        for event in events {
+            let due = event.prev_node.as_ref().and_then(|node| node.expiration);
+            require(NAME, due.is_none_or(|due| due <= now), || {
+                format!("{} was due at {due:?} and expired at {now:?}", event.node.key)
+            })?;
+        }
+        Ok(())
+    }
+}

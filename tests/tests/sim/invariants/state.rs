@@ -1,0 +1,65 @@
+//! State equal at equal applied index: members that applied the same entries gave the same outcomes, and their rows
+//! hash to the same. How far the sweep of compacted history is may differ, and nothing else.
+
+use std::collections::BTreeMap;
+
+use apply::Machine;
+use command::Outcome;
+use store::Family;
+
+use super::committed::Committed;
+use super::{Verdict, Violation, logs, require};
+use crate::disk::Row;
+
+const NAME: &str = "state";
+
+/// Members hash their state at indexes that this divides.
+pub(crate) const HASH_EVERY: u64 = 24;
+
+/// What everybody's state was.
+#[derive(Default)]
+pub(crate) struct States {
+    by_index: BTreeMap<u64, (u64, usize)>,
+}
+
+impl States {
+    /// A member has this state at this index.
+    pub(crate) fn holds(&mut self, place: usize, index: u64, hash: u64) -> Verdict {
+        let (first, who) = *self.by_index.entry(index).or_insert((hash, place));
+        require(NAME, first == hash, || format!("members {who} and {place} differ at index {index}"))
+    }
+
+    /// A member applied an entry, with these outcomes.
+    pub(crate) fn applied(
+        committed: &mut Committed,
+        place: usize,
+        index: u64,
+        outcomes: &[Outcome],
+    ) -> Verdict {
+        let Some(entry) = committed.entry_mut(index) else {
+            return Err(Violation::new(NAME, format!("member {place} applied {index}, never committed")));
+        };
+        let first = entry.outcomes.get_or_insert_with(|| outcomes.to_vec());
+        require(NAME, first == outcomes, || {
+            format!("entry {index} has other outcomes at member {place}: {outcomes:?}, elsewhere {first:?}")
+        })
+    }
+}
+
+/// A hash of everything replicated in a machine, given all rows of its store.
+pub(crate) fn hash(machine: &Machine, rows: &[Row]) -> Result<u64, Violation> {
+    let kv = machine.mvcc().hash_kv(None).map_err(|error| Violation::new(NAME, error.to_string()))?;
+    let kv = format!("{kv:?}");
+    let mut parts: Vec<&[u8]> = vec![kv.as_bytes()];
+    for (family, key, value) in rows {
+        let counts = match family {
+            Family::Keys | Family::Revisions => false,
+            Family::Meta => !key.ends_with(b"swept"),
+            _ => true,
+        };
+        if counts {
+            parts.extend([key.as_slice(), value.as_slice()]);
+        }
+    }
+    Ok(logs::hash(&parts))
+}
