@@ -11,7 +11,7 @@ use crate::disk::rows_of;
 use crate::history::{Answer, Ask};
 use crate::invariants::state::{self, HASH_EVERY, States};
 use crate::invariants::{Verdict, Violation};
-use crate::member::{Life, Seat, words};
+use crate::member::{Seat, words};
 use crate::planted::Planted;
 use crate::world::World;
 
@@ -27,8 +27,7 @@ impl World {
                 life.will_apply = false;
                 break;
             }
-            let now = self.members[place].clock.wall(self.now);
-            self.spoil(place, &mut run, now);
+            self.spoil(place, &mut run);
             self.apply_run(place, run)?;
         }
         self.turn(place)
@@ -56,7 +55,7 @@ impl World {
         let index = entry.index.0;
         States::applied(&mut self.checks.committed, place, index, outcomes)?;
         if let Some(known) = self.checks.committed.entries().get(&index) {
-            self.checks.expiry.applied(known.term, &known.commands, outcomes)?;
+            self.counts.expired += self.checks.expiry.applied(known.term, &known.commands, outcomes)?;
         }
         if let Some(change) = entry.change
             && outcomes.first().is_some_and(|outcome| outcome.result.is_ok())
@@ -183,7 +182,8 @@ impl World {
     }
 
     /// Planted: what is applied is not what was committed.
-    fn spoil(&mut self, place: usize, run: &mut [Committed<u64>], clock: Timestamp) {
+    fn spoil(&mut self, place: usize, run: &mut [Committed<u64>]) {
+        let clock = self.members[place].clock.wall(self.now);
         let skips = self.planted == Some(Planted::SkipEntry) && self.chance.happens(20);
         if skips && let Some(entry) = run.last_mut() {
             entry.data = bytes::Bytes::new();
@@ -198,7 +198,6 @@ impl World {
                 commands.into_iter().flat_map(|command| by_clock(command, clock).encode()).collect();
             entry.data = data.into();
         }
-        let _ = place;
     }
 }
 
@@ -211,9 +210,4 @@ fn by_clock(command: Command, clock: Timestamp) -> Command {
         }
         other => other,
     }
-}
-
-/// A life that has nothing under way.
-pub(crate) fn is_idle(life: &Life) -> bool {
-    life.writing.is_empty() && life.applying.is_empty()
 }

@@ -146,7 +146,9 @@ impl World {
             0 => Ask::write(&put(&key, number)),
             1 => Ask::write(&Command::DeleteRange(delete(&key, number))),
             2 => {
-                let other = self.key();
+                // Another key: a transaction may not write a key twice.
+                let other = format!("k{}", (number + 1) % self.plan.keys);
+                let other = if other == key { format!("k{}", (number + 2) % self.plan.keys) } else { other };
                 let ops = vec![put_op(&key, number), TxnOp::Delete(delete(&other, number))];
                 Ask::write(&Command::Txn(Txn { success: ops, ..Txn::default() }))
             }

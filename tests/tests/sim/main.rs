@@ -74,3 +74,25 @@ fn no_seed_breaks_an_invariant() {
         );
     }
 }
+
+/// Seeds among which every planted fault must be found.
+const SEEDS_PER_FAULT: u64 = 1000;
+
+/// With `SIM_FAULTS=all` every fault; else those that are cheap to find.
+#[test]
+fn planted_faults_are_found() {
+    let mut missed = Vec::new();
+    for planted in Planted::ALL {
+        let began = std::time::Instant::now();
+        let summary = runner::sweep(1, number("SEEDS").unwrap_or(SEEDS_PER_FAULT), Some(planted), 1);
+        let taken = began.elapsed().as_secs_f64();
+        match summary.bad.first() {
+            Some((seed, violation)) => {
+                let what: String = violation.to_string().chars().take(110).collect();
+                eprintln!("{:<24} seed {seed:>4}  {taken:>5.1} s  {}", format!("{planted:?}"), what.replace('\n', " "));
+            }
+            None => missed.push(planted),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}

@@ -13,15 +13,19 @@ use consensus::{
     SnapshotSource,
 };
 use parking_lot::Mutex;
+use store::Family;
 use types::{Index, MemberId, MemberRecord, Term};
 use wal::double::{DoubleDisk, Loss};
 use wal::{HardState, Identity, Wal};
 
 use crate::clock::Clock;
-use crate::disk::{Lent, LogDisk, Manners, Rows, rows_of};
+use crate::disk::{Lent, LogDisk, Manners, Row, Rows, rows_of};
 use crate::invariants::Violation;
 use crate::network::Micros;
 use crate::planted::Planted;
+
+/// A row of the members that is shorter says that its member was removed.
+const TOMBSTONE_BYTES_MAX: usize = 9;
 
 /// What outlives a member's lives.
 pub(crate) struct Member {
@@ -101,8 +105,6 @@ pub(crate) struct Life {
     pub(crate) fetched: BTreeMap<Bytes, Rows>,
     /// The log was released up to here.
     pub(crate) released: u64,
-    /// Planted: it has left a change out.
-    pub(crate) ignored_a_change: bool,
 }
 
 /// Why a member does not start.
@@ -229,6 +231,9 @@ impl Member {
     pub(crate) fn start(&mut self, planted: Option<Planted>, seed: u64) -> Result<(), NoStart> {
         self.lives += 1;
         let refused = |error: &dyn std::error::Error| NoStart::Refused(words(error));
+        if planted == Some(Planted::RemovedReturns) {
+            self.files.rows = without_tombstones(&self.files.rows);
+        }
         let lent = Lent::with(&self.files.rows).map_err(|error| refused(&error))?;
         let machine = Machine::open(Arc::clone(lent.store())).map_err(|error| refused(&error))?;
         let (wal, hard_state) = self.open_log(planted)?;
@@ -260,7 +265,6 @@ impl Member {
             waiting: Vec::new(),
             snapshots,
             fetched: BTreeMap::new(),
-            ignored_a_change: false,
         });
         Ok(())
     }
@@ -331,6 +335,12 @@ fn truncate(wal: &mut Wal, hard_state: HardState) -> Result<(), wal::AppendError
     }
     batch.hard_state(wal.hard_state());
     wal.append(&mut batch, wal::Durability::Synced)
+}
+
+/// Planted: nobody remembers who was removed. The rows of those have no room for a record.
+fn without_tombstones(rows: &Rows) -> Rows {
+    let is_tombstone = |row: &&Row| row.0 == Family::Members && row.2.len() < TOMBSTONE_BYTES_MAX;
+    Rc::new(rows.iter().filter(|row| !is_tombstone(row)).cloned().collect())
 }
 
 /// An error with its causes.

@@ -33,8 +33,6 @@ pub(crate) struct Network {
     chance: Chance,
     /// How bad it is.
     pub(crate) weather: Weather,
-    /// Planted: forwarded proposals arrive twice, under another number.
-    pub(crate) doubles_all: bool,
 }
 
 impl Network {
@@ -57,11 +55,6 @@ impl Network {
     /// Mends everything.
     pub(crate) fn mend(&mut self) {
         self.cut.fill(false);
-    }
-
-    /// Whether anything is cut.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.contains(&true)
     }
 
     /// When a parcel arrives, from now on: never, once or twice.

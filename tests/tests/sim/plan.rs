@@ -129,8 +129,6 @@ pub(crate) struct Plan {
     pub(crate) think: Micros,
     /// A member flushes its database on its own after so long, at most.
     pub(crate) flush_gap: Micros,
-    /// Ticks between heartbeats.
-    pub(crate) heartbeat_ticks: usize,
     /// The weights of the troubles; zero for those that stay away.
     weights: Vec<u64>,
 }
@@ -152,7 +150,6 @@ impl Plan {
             trouble_gap: chance.between(8, 60) * TICK,
             think: chance.between(1, 8) * TICK,
             flush_gap: chance.between(20, 150) * TICK,
-            heartbeat_ticks: chance.between(1, 2) as usize,
             weights,
         }
     }

@@ -236,14 +236,12 @@ impl World {
     pub(crate) fn chores(&mut self, place: usize, life: u64) -> Verdict {
         let delay = self.chance.between(1, self.plan.flush_gap);
         self.after(delay, Event::Chores { place, life });
-        self.make_snapshot(place)?;
         if self.chance.happens(300) {
             self.flush(place)?;
         }
         if let Some(life) = &self.members[place].life {
             life.machine.mvcc().sweep(50).map_err(|error| failed(&error))?;
         }
-        self.expire(place)?;
         self.turn(place)
     }
 }

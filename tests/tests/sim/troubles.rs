@@ -3,12 +3,13 @@
 use std::sync::atomic::Ordering;
 
 use command::Command;
-use consensus::Change;
+use consensus::{Change, Kind, Proposal};
+use types::MemberId;
 use wal::double::Loss;
 
 use crate::history::Ask;
 use crate::invariants::Verdict;
-use crate::member::Seat;
+use crate::member::{Seat, id_of, place_of, record};
 use crate::plan::{TICK, Trouble, Weather};
 use crate::world::{Event, World};
 
@@ -161,13 +162,62 @@ impl World {
         self.turn(place)
     }
 
-    /// Somebody asks for a change of the membership.
+    /// Somebody asks a member for a change of the membership, mostly a legal one.
     fn change(&mut self) -> Verdict {
-        Ok(())
+        let place = self.some_member();
+        if self.members[place].life.is_none() {
+            return Ok(());
+        }
+        let Some((command, change)) = self.draw_change() else { return Ok(()) };
+        self.trace.say(self.now, || format!("{place}    is asked for {change:?}"));
+        // Changes are not looked for in the log: the same may be asked for again.
+        let proposal = Proposal { data: command.encode(), ticket: u64::MAX, kind: Kind::Change(change) };
+        if let Some(life) = &mut self.members[place].life {
+            life.replica.propose(&mut vec![proposal]);
+        }
+        self.turn(place)
     }
 
-    /// Somebody was added: it can be started now.
+    fn draw_change(&mut self) -> Option<(Command, Change)> {
+        let roll = self.checks.membership.newest();
+        let voters: Vec<MemberId> = roll.voters.iter().copied().collect();
+        let everybody: Vec<MemberId> = roll.voters.iter().chain(&roll.learners).copied().collect();
+        let drawn = self.chance.below(10);
+        if drawn < 4 {
+            let learner = drawn < 3;
+            // Sometimes one that was removed, which must be refused.
+            let removed: Vec<usize> = roll.removed.iter().map(|id| place_of(*id)).collect();
+            let place = if !removed.is_empty() && self.chance.happens(200) {
+                *self.chance.pick(&removed)
+            } else {
+                self.members.iter().position(|member| member.seat == Seat::Empty)?
+            };
+            let id = id_of(place);
+            let change = if learner { Change::AddLearner(id) } else { Change::AddVoter(id) };
+            return Some((Command::AddMember(record(place, learner)), change));
+        }
+        if drawn < 7 {
+            let id = *self.chance.pick(if roll.learners.is_empty() { &voters } else { &everybody });
+            let id = roll.learners.first().copied().unwrap_or(id);
+            return Some((Command::PromoteMember(id), Change::Promote(id)));
+        }
+        if voters.len() < 3 && !self.chance.happens(150) {
+            return None;
+        }
+        let id = *self.chance.pick(&everybody);
+        Some((Command::RemoveMember(id), Change::Remove(id)))
+    }
+
+    /// Somebody was added: it can be started now, and is told who is there.
     pub(crate) fn joins(&mut self, change: Change) {
-        let _ = change;
+        let (Change::AddVoter(id) | Change::AddLearner(id)) = change else { return };
+        let place = place_of(id);
+        if self.members[place].seat != Seat::Empty {
+            return;
+        }
+        let told = self.checks.membership.newest().voters.into_iter().filter(|voter| *voter != id).collect();
+        self.members[place].seat = Seat::Taken { told };
+        let delay = self.chance.between(1, 30 * TICK);
+        self.after(delay, Event::Start(place));
     }
 }

@@ -266,10 +266,19 @@ impl World {
     fn tick(&mut self, place: usize, life: u64) -> Verdict {
         let member = &mut self.members[place];
         let tick = member.clock.tick();
+        if member.seat == Seat::Left {
+            // Removed, and what it had to say is said.
+            member.life = None;
+            return Ok(());
+        }
         if let Some(life) = &mut member.life {
             life.replica.tick();
         }
         self.after(tick, Event::Tick { place, life });
+        if self.chance.happens(150) {
+            self.make_snapshot(place)?;
+            self.expire(place)?;
+        }
         self.turn(place)
     }
 
@@ -289,6 +298,9 @@ impl World {
         let Some(life) = &mut self.members[to].life else { return Ok(()) };
         // Links to and from who was removed are refused by the transport.
         if life.machine.members().is_removed(from_id) {
+            if self.network.hears(to, from) {
+                self.leaves(from);
+            }
             return Ok(());
         }
         let envelope = Envelope::decode(from_id, to_id, parcel.bytes)
@@ -296,6 +308,13 @@ impl World {
         self.trace.say(self.now, || format!("{to} <- {from}  {}", envelope.describe()));
         life.replica.receive(envelope);
         self.turn(to)
+    }
+
+    /// A member learns from its peers that it was removed.
+    fn leaves(&mut self, place: usize) {
+        self.trace.say(self.now, || format!("{place} is told that it was removed"));
+        let member = &mut self.members[place];
+        (member.seat, member.life) = (Seat::Left, None);
     }
 
     /// Sends what a member says.

@@ -9,7 +9,7 @@ use command::{Command, Effect, Outcome};
 use consensus::Standing;
 use types::v2::{Timestamp, Write};
 
-use super::{Verdict, require};
+use super::{Violation, require};
 
 const NAME: &str = "expiry";
 
@@ -33,20 +33,26 @@ impl Expiries {
         self.proposed.insert(now, Proposed { place, term, confirmed, clock });
     }
 
-    /// An entry of `term` was applied.
-    pub(crate) fn applied(&self, term: u64, commands: &[Command], outcomes: &[Outcome]) -> Verdict {
+    /// An entry of `term` was applied; says how many nodes it has expired.
+    pub(crate) fn applied(
+        &self,
+        term: u64,
+        commands: &[Command],
+        outcomes: &[Outcome],
+    ) -> Result<u64, Violation> {
+        let mut expired = 0;
         for (command, outcome) in commands.iter().zip(outcomes) {
             if let Command::V2 { write: Write::Expire { now }, .. } = command {
-                self.expired(term, *now, outcome)?;
+                expired += self.expired(term, *now, outcome)?;
             }
         }
-        Ok(())
+        Ok(expired)
     }
 
-    fn expired(&self, term: u64, now: Timestamp, outcome: &Outcome) -> Verdict {
+    fn expired(&self, term: u64, now: Timestamp, outcome: &Outcome) -> Result<u64, Violation> {
         let found = self.proposed.get(&now);
         require(NAME, found.is_some(), || format!("an expiry at {now:?} that nobody proposed was applied"))?;
-        let Some(proposed) = found else { return Ok(()) };
+        let Some(proposed) = found else { return Ok(0) };
         let place = proposed.place;
         require(NAME, proposed.confirmed && proposed.term == term, || {
             format!(
@@ -58,13 +64,13 @@ impl Expiries {
         require(NAME, now <= proposed.clock, || {
             format!("member {place} expired nodes as of {now:?}, when its clock showed {:?}", proposed.clock)
         })?;
-        let Ok(Effect::V2(Ok(events))) = &outcome.result else { return Ok(()) };
+        let Ok(Effect::V2(Ok(events))) = &outcome.result else { return Ok(0) };
         for event in events {
             let due = event.prev_node.as_ref().and_then(|node| node.expiration);
             require(NAME, due.is_none_or(|due| due <= now), || {
                 format!("{} was due at {due:?} and expired at {now:?}", event.node.key)
             })?;
         }
-        Ok(())
+        Ok(events.len() as u64)
     }
 }

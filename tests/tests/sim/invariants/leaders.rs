@@ -16,6 +16,11 @@ pub(crate) struct Leaders {
 }
 
 impl Leaders {
+    /// In how many terms somebody led.
+    pub(crate) fn terms(&self) -> u64 {
+        self.by_term.len() as u64
+    }
+
     /// A member stands like this now.
     pub(crate) fn stands(&mut self, place: usize, standing: &Standing) -> Verdict {
         let term = standing.term.0;

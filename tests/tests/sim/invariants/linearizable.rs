@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use command::{Command, Effect, Outcome, Refused};
+use command::{Effect, Outcome, Refused};
 use types::{KeyRange, KeyValue, Revision};
 
 use super::committed::Committed;

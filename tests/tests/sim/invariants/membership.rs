@@ -38,6 +38,11 @@ impl Membership {
         self.rolls.range(..=index).next_back().map(|(_, roll)| roll.clone()).unwrap_or_default()
     }
 
+    /// How often it has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.rolls.len() as u64 - 1
+    }
+
     /// The newest roll.
     pub(crate) fn newest(&self) -> Roll {
         self.at(u64::MAX)
