@@ -46,7 +46,8 @@ impl World {
         self.checks.leaders.stands(place, &standing)?;
         if standing.role == Role::Leader && standing.confirmed && life.writing.is_empty() {
             let reader = life.wal.reader();
-            self.checks.committed.leads(place, reader.first_index(), |index| reader.term(index))?;
+            let (term, first) = (standing.term.0, reader.first_index());
+            self.checks.committed.leads(place, term, first, |index| reader.term(index))?;
         }
         Ok(())
     }

@@ -55,11 +55,16 @@ impl Committed {
         Ok(())
     }
 
-    /// A member leads and may answer for the cluster: it holds the newest entry that anybody had as committed.
-    pub(crate) fn leads(&self, place: usize, first: u64, term_at: impl Fn(u64) -> Option<u64>) -> Verdict {
-        let Some((index, entry)) = self.entries.last_key_value().filter(|(index, _)| **index >= first) else {
-            return Ok(());
-        };
+    /// A member leads in a term: it holds the newest entry that was committed in any term before.
+    pub(crate) fn leads(
+        &self,
+        place: usize,
+        term: u64,
+        first: u64,
+        term_at: impl Fn(u64) -> Option<u64>,
+    ) -> Verdict {
+        let older = self.entries.iter().rev().find(|(_, entry)| entry.term < term);
+        let Some((index, entry)) = older.filter(|(index, _)| **index >= first) else { return Ok(()) };
         let found = term_at(*index);
         require(NAME, found == Some(entry.term), || {
             format!(
