@@ -3,6 +3,7 @@
 # KVORUM_CACHE       what is kept between checkouts, RocksDB's archive above all (default ~/.cache/kvorum)
 # CARGO_TARGET_DIR   where cargo builds (default $KVORUM_CACHE/target)
 # KVORUM_DATA        the data of `make run` and `make cluster` (default ./kvorum-data)
+# SEEDS              how many seeds `make sim` runs
 # FLAGS              more flags for the member of `make run`, or for `bench compare` of `make bench`
 
 SHELL := bash
@@ -10,15 +11,18 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint bench torture failover
+.PHONY: help run cluster test lint bench torture failover sim sim-faults
 
 KVORUM_DATA ?= ./kvorum-data
 FLAGS ?=
+SEEDS ?= 1000
 
 help:
 	echo 'make run     build in release mode and start one member on 127.0.0.1:2379 (peers: 2380), data in $(KVORUM_DATA)'
 	echo 'make cluster build in release mode and start three members on 127.0.0.1, ports 2379, 22379 and 32379; Ctrl-C ends them'
 	echo 'make test    build everything and run every test; real etcd is installed, to compare answers with'
+	echo 'make sim     run SEEDS=$(SEEDS) seeds of the simulator, which tears a cluster apart in one thread (make test runs 200)'
+	echo 'make sim-faults  plant every fault in it and show after how many seeds it was found'
 	echo 'make lint    check format, lints and, where cargo-deny is installed, licences and advisories'
 	echo 'make torture three members under random faults for some minutes, every answer checked'
 	echo 'make failover how long writes stop when the leader goes, beside real etcd'
@@ -51,6 +55,16 @@ test:
 	cargo build --workspace --bins
 	echo 'test: running every test'
 	cargo test --workspace
+
+sim:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	echo 'sim: $(SEEDS) seeds'
+	SEEDS='$(SEEDS)' cargo test --package tests --test sim no_seed_breaks_an_invariant -- --nocapture
+
+sim-faults:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	echo 'sim-faults: each fault is planted and looked for in up to 1000 seeds'
+	cargo test --package tests --test sim planted_faults_are_found -- --nocapture
 
 lint:
 	settings="$$(.ci/prepare build)"; eval "$$settings"

@@ -2,8 +2,8 @@
 //! membership, answers tickets, and lets reads go whose index is reached.
 
 use apply::Entry;
-use consensus::{Change, Committed, Kind, Proposal};
 use command::{Command, Outcome, decode_run};
+use consensus::{Change, Committed, Kind, Proposal};
 use types::v2::{Expiry, Timestamp, Write};
 use types::{KeyRange, RangeQuery};
 
@@ -39,9 +39,10 @@ impl World {
             .iter()
             .map(|entry| Entry { index: entry.index, term: entry.term, data: entry.data.clone() })
             .collect();
-        let outcomes = life.machine.apply(&entries).map_err(|error| {
-            Violation::new("apply", format!("member {place}: {}", words(&error)))
-        })?;
+        let outcomes = life
+            .machine
+            .apply(&entries)
+            .map_err(|error| Violation::new("apply", format!("member {place}: {}", words(&error))))?;
         for (entry, outcomes) in run.into_iter().zip(outcomes) {
             self.applied(place, &entry, &outcomes)?;
             for (number, operation) in entry.tickets {
@@ -88,8 +89,7 @@ impl World {
         let Some(life) = &self.members[place].life else { return Ok(()) };
         let index = life.machine.position().index.0;
         if index % HASH_EVERY == 0 {
-            let rows = rows_of(life.lent.store())
-                .map_err(|error| Violation::new("store", words(&error)))?;
+            let rows = rows_of(life.lent.store()).map_err(|error| Violation::new("store", words(&error)))?;
             self.checks.state.holds(place, index, state::hash(&life.machine, &rows)?)?;
         }
         // While a snapshot waits for the disk, raft already counts as the snapshot does.
@@ -156,13 +156,13 @@ impl World {
     }
 
     /// A member that leads and finds v2 nodes due proposes to expire them.
-    pub(crate) fn expire(&mut self, place: usize) -> Verdict {
+    pub(crate) fn expire(&mut self, place: usize) {
         let member = &mut self.members[place];
-        let Some(life) = &mut member.life else { return Ok(()) };
+        let Some(life) = &mut member.life else { return };
         let standing = life.replica.standing();
         let anybody = self.planted == Some(Planted::ExpireWithoutLead);
         if !standing.confirmed && !anybody {
-            return Ok(());
+            return;
         }
         let clock = member.clock.wall(self.now);
         let ahead_ns = if self.planted == Some(Planted::ExpireByWrongClock) { 5_000_000_000 } else { 0 };
@@ -170,7 +170,7 @@ impl World {
         let number = self.counts.events % 1000;
         let now = Timestamp(clock.0 + ahead_ns - 1000 + number as i64);
         if life.machine.v2().next_expiry().is_none_or(|due| due > now) {
-            return Ok(());
+            return;
         }
         self.trace.say(self.now, || format!("{place}    proposes to expire what is due at {now:?}"));
         self.checks.expiry.proposes(place, &standing, now, clock);
@@ -178,7 +178,6 @@ impl World {
         let kind = if anybody { Kind::Normal } else { Kind::Chore(standing.term) };
         let proposal = Proposal { data: command.encode(), ticket: u64::MAX, kind };
         life.replica.propose(&mut vec![proposal]);
-        Ok(())
     }
 
     /// Planted: what is applied is not what was committed.

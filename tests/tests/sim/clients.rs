@@ -9,8 +9,8 @@ use command::{Command, Outcome};
 use consensus::{Kind, Proposal, Role};
 use types::v2::{self, Expiry, Path, Timestamp};
 use types::{
-    Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, Put, RangeEnd, RangeQuery, Txn,
-    TxnOp,
+    Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, Put, RangeEnd, RangeQuery,
+    Txn, TxnOp,
 };
 
 use crate::history::{Answer, Ask};

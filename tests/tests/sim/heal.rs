@@ -131,8 +131,7 @@ impl World {
             let Some(life) = &self.members[place].life else { continue };
             events::check(place, &life.machine, &past)?;
             let index = life.machine.position().index.0;
-            let rows =
-                rows_of(life.lent.store()).map_err(|error| Violation::new("store", words(&error)))?;
+            let rows = rows_of(life.lent.store()).map_err(|error| Violation::new("store", words(&error)))?;
             self.checks.state.holds(place, index, state::hash(&life.machine, &rows)?)?;
             self.checks.membership.counts(place, index, &life.replica.survey())?;
         }

@@ -148,6 +148,11 @@ impl Snapshots {
         *self.desk.lock() = SnapshotDesk { newest: Some(mark), wanted: false };
     }
 
+    /// The one on offer is taken away.
+    pub(crate) fn withdraw(&self) {
+        self.desk.lock().newest = None;
+    }
+
     /// The index of the one on offer.
     pub(crate) fn offered(&self) -> Option<u64> {
         self.desk.lock().newest.as_ref().map(|mark| mark.index.0)
@@ -250,7 +255,8 @@ impl Member {
             seed: seed ^ (self.place as u64) << 32 ^ self.lives,
         };
         let source: Arc<dyn SnapshotSource> = snapshots.clone();
-        let replica = Replica::new(&config, wal.reader(), hard_state, source).map_err(|error| refused(&error))?;
+        let replica =
+            Replica::new(&config, wal.reader(), hard_state, source).map_err(|error| refused(&error))?;
         self.life = Some(Life {
             number: self.lives,
             released: wal.first_index().saturating_sub(1),
@@ -273,7 +279,8 @@ impl Member {
     fn roll(&self, machine: &Machine) -> (Vec<MemberId>, Vec<MemberId>) {
         let (learners, voters): (Vec<_>, Vec<_>) =
             machine.members().list().into_iter().partition(|member| member.learner);
-        let ids = |members: Vec<MemberRecord>| members.into_iter().map(|member| member.id).collect::<Vec<_>>();
+        let ids =
+            |members: Vec<MemberRecord>| members.into_iter().map(|member| member.id).collect::<Vec<_>>();
         let (voters, learners) = (ids(voters), ids(learners));
         match &self.seat {
             // A joiner knows whom it was told of, until it has a state of its own.
@@ -291,14 +298,16 @@ impl Member {
             error => NoStart::Refused(words(&error)),
         })?;
         let mut hard_state = recovered.hard_state;
-        let begin = self.beginning(&wal).filter(|_| planted != Some(Planted::InstallWithoutReset));
+        let leaves_out = planted == Some(Planted::InstallWithoutReset) && self.files.origin.is_some();
+        let begin = self.beginning(&wal).filter(|_| !leaves_out);
         if let Some((index, term)) = begin {
             hard_state.term = hard_state.term.max(term);
             hard_state.commit = hard_state.commit.max(index);
             wal.reset_to(index, term, Some(hard_state)).map_err(|_| NoStart::Disk)?;
         }
         if planted == Some(Planted::LoseHardState) {
-            hard_state = HardState { term: wal.reader().term(wal.last_index()).unwrap_or_default(), ..hard_state };
+            hard_state =
+                HardState { term: wal.reader().term(wal.last_index()).unwrap_or_default(), ..hard_state };
             hard_state.vote = 0;
         }
         if planted == Some(Planted::TruncateLog) {

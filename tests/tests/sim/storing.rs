@@ -45,7 +45,7 @@ impl World {
         let Some(life) = &mut self.members[place].life else { return Ok(()) };
         let count = std::mem::take(&mut life.in_write);
         let appends: VecDeque<Append> = life.writing.drain(..count).collect();
-        match self.write_down(place, appends) {
+        match self.write_down(place, &appends) {
             Ok(number) => {
                 let Some(life) = &mut self.members[place].life else { return Ok(()) };
                 let (first, last) = (life.wal.first_index(), life.wal.last_index());
@@ -69,10 +69,10 @@ impl World {
         self.ended(place, (!full).then_some(loss));
     }
 
-    fn write_down(&mut self, place: usize, appends: VecDeque<Append>) -> Result<u64, Stopped> {
+    fn write_down(&mut self, place: usize, appends: &VecDeque<Append>) -> Result<u64, Stopped> {
         let mut number = 0;
         let mut batch = Batch::new();
-        for append in &appends {
+        for append in appends {
             number = append.number;
             if let Some(mark) = &append.snapshot {
                 self.install(place, mark, append.hard_state())?;
@@ -192,29 +192,33 @@ impl World {
         }
         member.files.rows = rows;
         self.trace.say(self.now, || format!("{place}    flushed {}", position.index));
-        self.release(place)
+        self.release(place);
+        Ok(())
     }
 
     /// Lets the log go up to what is flushed, but not under a snapshot that somebody may be fetching.
-    fn release(&mut self, place: usize) -> Verdict {
+    fn release(&mut self, place: usize) {
         let planted = self.planted;
         let member = &mut self.members[place];
-        let Some(life) = &mut member.life else { return Ok(()) };
+        let Some(life) = &mut member.life else { return };
         let mut upto = member.files.position.index.0;
         if planted == Some(Planted::ReleaseTooFar) {
-            upto = life.wal.last_index();
+            upto = life.machine.position().index.0;
+        }
+        if self.chance.happens(200) {
+            // Nobody fetched it for a while.
+            life.snapshots.withdraw();
         }
         if let Some(offered) = life.snapshots.offered() {
             upto = upto.min(offered);
         }
         if upto <= life.released {
-            return Ok(());
+            return;
         }
         life.released = upto;
         if life.wal.release(upto).is_err() {
             self.stopped(place);
         }
-        Ok(())
     }
 
     /// Makes the snapshot that the replica asked for.
@@ -238,6 +242,8 @@ impl World {
         self.after(delay, Event::Chores { place, life });
         if self.chance.happens(300) {
             self.flush(place)?;
+        } else {
+            self.release(place);
         }
         if let Some(life) = &self.members[place].life {
             life.machine.mvcc().sweep(50).map_err(|error| failed(&error))?;

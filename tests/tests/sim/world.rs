@@ -277,7 +277,7 @@ impl World {
         self.after(tick, Event::Tick { place, life });
         if self.chance.happens(150) {
             self.make_snapshot(place)?;
-            self.expire(place)?;
+            self.expire(place);
         }
         self.turn(place)
     }
@@ -339,10 +339,11 @@ impl World {
             let fate = if delays.is_empty() { "  (lost)" } else { "" };
             format!("{from} -> {to}  {}{fate}", envelope.describe())
         });
-        if delays.is_empty() && self.chance.happens(300) {
-            if let Some(life) = &mut self.members[from].life {
-                life.replica.unreachable(envelope.to);
-            }
+        if delays.is_empty()
+            && self.chance.happens(300)
+            && let Some(life) = &mut self.members[from].life
+        {
+            life.replica.unreachable(envelope.to);
         }
         for delay in delays {
             self.after(delay, Event::Arrive(parcel.clone()));

@@ -67,7 +67,9 @@ impl Membership {
                 roll.voters.remove(&id) | roll.learners.remove(&id)
             }
         };
-        require(NAME, legal, || format!("entry {index} was accepted with {change:?}, which changes nothing"))?;
+        require(NAME, legal, || {
+            format!("entry {index} was accepted with {change:?}, which changes nothing")
+        })?;
         require(NAME, !roll.voters.is_empty(), || format!("entry {index} leaves nobody to vote"))?;
         self.rolls.insert(index, roll);
         Ok(())

@@ -15,7 +15,8 @@ pub(crate) fn check(history: &History, past: &Past) -> Verdict {
     let mut reads: Vec<_> = history.operations.iter().filter(|read| read.ended.is_some()).collect();
     reads.sort_by_key(|read| read.ended);
     for read in reads {
-        let (Ask::Serial(range), Some(Answer::Read { revision, pairs, .. })) = (&read.ask, &read.answer) else {
+        let (Ask::Serial(range), Some(Answer::Read { revision, pairs, .. })) = (&read.ask, &read.answer)
+        else {
             continue;
         };
         past.shows(NAME, range, *revision, pairs)?;
