@@ -74,6 +74,9 @@ pub enum FetchError {
     /// Frames that are not what was sent.
     #[error("the answer is damaged")]
     Corrupt(#[from] Corrupt),
+    /// The end came too early.
+    #[error("the answer ends amid a frame")]
+    Unfinished,
     /// JSON that is none.
     #[error("the answer is not the list of members that was asked for")]
     Members(#[from] serde_json::Error),
@@ -214,7 +217,7 @@ impl Response {
                     self.unpacker.push(data, &mut ready)?;
                     self.ready.extend(ready);
                 }
-                None if self.unpacker.is_amid_frame() => return Err(Corrupt::Length(0).into()),
+                None if self.unpacker.is_amid_frame() => return Err(FetchError::Unfinished),
                 None => return Ok(None),
             }
         }

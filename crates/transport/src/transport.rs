@@ -21,7 +21,7 @@ use crate::{Config, Inbox, Lane, Office, Peer, PeerHealth, port, sender};
 
 /// Peers that nobody listed but that came by themselves: a member may hear of a new one by its stream first.
 const UNLISTED_MAX: usize = 8;
-/// Members of whose refusal the log has told.
+/// Visitors of whose refusal the log tells.
 const REFUSED_MAX: usize = 64;
 /// Snapshots and other long answers at once.
 const FETCHES_MAX: usize = 8;
@@ -228,10 +228,9 @@ impl Shared {
         if let Err(refusal) = &checked {
             let (who, why) = (papers::claimed(&request.headers), refusal.to_string());
             let mut refused = self.refused.lock();
-            if refused.len() >= REFUSED_MAX {
-                refused.clear();
-            }
-            if refused.insert(who.clone(), why.clone()).as_ref() != Some(&why) {
+            // So many strangers are no mistake of an operator, and may not fill the log.
+            let has_room = refused.len() < REFUSED_MAX || refused.contains_key(&who);
+            if has_room && refused.insert(who.clone(), why.clone()).as_ref() != Some(&why) {
                 drop(refused);
                 tracing::warn!(
                     { "local-member-id" } = %self.config.member, { "remote-peer-id" } = who, error = why,
