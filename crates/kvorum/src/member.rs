@@ -27,6 +27,8 @@ const DATABASE_MEMORY_BYTES: usize = 128 << 20;
 const SEGMENT_BYTES: u64 = 16 << 20;
 /// The database is flushed when a restart would have to replay this many bytes of log.
 const REPLAY_BYTES_MAX: u64 = 64 << 20;
+/// A member that is behind by more than this many bytes of log gets a snapshot instead.
+const LOG_BYTES_KEPT: u64 = 64 << 20;
 /// etcd's quota when none is given, in bytes.
 const QUOTA_BYTES: u64 = 2 << 30;
 /// Threads that speak to clients: one for each core, up to this many.
@@ -190,6 +192,7 @@ fn server_config(config: &Config, beginning: Beginning, registry: Registry, peer
         quota_bytes: QUOTA_BYTES,
         segment_bytes: SEGMENT_BYTES,
         replay_bytes_max: REPLAY_BYTES_MAX,
+        log_bytes_kept: LOG_BYTES_KEPT,
         clock: Arc::new(SystemClock),
         registry,
     }

@@ -6,24 +6,29 @@
 //! INVARIANT: entries are taken out only by who holds the stairs, so they are applied in order.
 //! INVARIANT: a read is released when the index that it was given is applied, and not before.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use apply::{ApplyError, Entry, Machine};
+use apply::{ApplyError, Entry, Machine, Position};
 use command::{Effect, Outcome};
 use consensus::{
     Change, Committed, Door, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark,
     SnapshotOffer, Standing,
 };
 use parking_lot::Mutex;
+use snap::SnapshotId;
 use stdx::chain;
 use telemetry::Histogram;
 use transport::{Peer, Transport};
 use types::{Alarm, AlarmKind, MemberId};
 
+use crate::errand::Errand;
+use crate::fetch::Fetcher;
 use crate::post;
-use crate::rooms::Wing;
+use crate::rooms::{Rooms, Wing};
 use crate::shared::Shared;
+use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
 
 /// A run takes entries of up to this many bytes: a batch of the database is held in memory, and its tickets
@@ -52,6 +57,17 @@ pub(crate) struct Parts {
     pub(crate) door: Door<WriteTicket, ReadTicket>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) seconds: Histogram,
+    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) errands: Arc<Mailbox<Errand>>,
+    // Nothing if the database is not in a folder.
+    pub(crate) site: Option<Site>,
+}
+
+/// A copy of the database, and what it holds.
+pub(crate) struct Checkpoint {
+    pub(crate) position: Position,
+    pub(crate) voters: Vec<MemberId>,
+    pub(crate) learners: Vec<MemberId>,
 }
 
 struct Stairs {
@@ -79,6 +95,50 @@ impl Applier {
     /// Takes nothing more in; what is inside is applied.
     pub(crate) fn close(&self) {
         self.deliveries.close();
+    }
+
+    /// Fetches what is wanted, in the caller's time.
+    pub(crate) async fn fetch(&self) {
+        self.parts.fetcher.fetch().await;
+    }
+
+    /// What is being fetched is of no use any more.
+    pub(crate) fn give_up_fetching(&self) {
+        self.parts.fetcher.stop();
+    }
+
+    /// Removes databases that nobody reads any more.
+    pub(crate) fn clean(&self) {
+        if let Some(site) = &self.parts.site {
+            site.clean();
+        }
+    }
+
+    /// Copies the database as files to `path`, between two runs.
+    pub(crate) fn checkpoint(&self, path: &Path) -> Result<Checkpoint, String> {
+        let stairs = self.stairs.lock();
+        let machine = &stairs.machine;
+        machine.store().checkpoint(path).map_err(|error| chain(&error))?;
+        let (voters, learners) = (machine.members().voters(), machine.members().learners());
+        Ok(Checkpoint { position: machine.position(), voters, learners })
+    }
+
+    /// Puts a machine with the state of a snapshot in the place of the one that is there.
+    fn replace(&self, site: &Site, id: SnapshotId) -> Result<(), String> {
+        let received = self.parts.fetcher.folder_of(id).ok_or("it was not fetched")?;
+        let mut stairs = self.stairs.lock();
+        let machine = site.prepare(&received, id)?;
+        // What was read from the old one was committed, and is in the new one.
+        let old = self.parts.wing.replace(Rooms::of(&machine));
+        stairs.machine = machine;
+        self.look_at_members();
+        self.look_at_alarms();
+        self.parts.shared.set_applied(id.index, 0);
+        self.release_reads(&mut stairs);
+        drop(stairs);
+        site.retire(old);
+        self.parts.fetcher.installed(id);
+        Ok(())
     }
 
     fn apply_all(&self, stairs: &mut Stairs) {
@@ -250,11 +310,20 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn offer(&self, offer: SnapshotOffer) {
-        tracing::warn!(from = %offer.from, "a snapshot was offered, and there is no way to fetch it");
+        self.parts.fetcher.want(offer);
+        // It is closed only when the member stops.
+        let _ = self.parts.errands.put(Errand::Fetch);
     }
 
-    fn install(&self, _mark: &SnapshotMark) -> Result<(), String> {
-        Err("this member cannot install snapshots".to_owned())
+    fn install(&self, mark: &SnapshotMark) -> Result<(), String> {
+        let site = self.parts.site.as_ref().ok_or("there is no folder for it")?;
+        let began = Instant::now();
+        self.replace(site, SnapshotId { index: mark.index, term: mark.term })?;
+        tracing::info!(
+            { "snapshot-index" } = mark.index.0, { "snapshot-term" } = mark.term.0, took = ?began.elapsed(),
+            "installed a snapshot"
+        );
+        Ok(())
     }
 
     fn standing(&self, standing: Standing) {

@@ -63,6 +63,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// The database is flushed when this many bytes of log would have to be replayed.
     pub replay_bytes_max: u64,
+    /// So much of the log is kept for members that are behind, in bytes; who is further behind gets a snapshot.
+    pub log_bytes_kept: u64,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where this member's metrics go.

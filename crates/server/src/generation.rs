@@ -11,7 +11,7 @@
 //!
 //! INVARIANT: `current` names a folder that is complete and durable; it changes by a rename and nothing else.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -110,15 +110,6 @@ impl Generations {
     fn path_of(&self, index: Index) -> PathBuf {
         self.member.join(format!("{LATER}{:016x}", index.0))
     }
-}
-
-/// Makes every file of a folder durable, and their names.
-pub(crate) fn sync_all_in(folder: &Path) -> Result<(), FolderError> {
-    for entry in fs::read_dir(folder).map_err(failed("read the folder", folder))? {
-        let path = entry.map_err(failed("read the folder", folder))?.path();
-        File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync the file", &path))?;
-    }
-    sync(folder)
 }
 
 fn remove_where(folder: &Path, is_dead: impl Fn(&str, &Path) -> bool) -> Result<(), FolderError> {

@@ -1,6 +1,7 @@
-//! Makes room, off the path of any request: flushes the database so that the log can go, lets the log go, and
-//! removes compacted history in small steps.
+//! Makes room, off the path of any request: flushes the database so that the log can go, lets the log go as far as
+//! nobody is likely to ask for it, and removes compacted history in small steps.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use apply::Position;
@@ -8,6 +9,7 @@ use consensus::Mailbox;
 use stdx::chain;
 use types::{Index, Revision};
 
+use crate::depot::Depot;
 use crate::member::House;
 
 /// How often it looks when there is nothing to sweep.
@@ -16,14 +18,27 @@ const ROUND: Duration = Duration::from_millis(200);
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 /// Keys that one step of a sweep looks at.
 const SWEEP_KEYS_MAX: usize = 1_000;
+/// What is kept of the log is known to this part of it.
+const MILESTONES: u64 = 16;
+
+/// What may take room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space {
+    /// The database is flushed when this many bytes of log would have to be replayed.
+    pub(crate) replay_bytes_max: u64,
+    /// So many bytes of log are kept for members that are behind.
+    pub(crate) log_bytes_kept: u64,
+}
 
 /// Runs until the box is closed; nothing is ever put into it.
-pub(crate) fn run(house: &House, replay_bytes_max: u64, stop: &Mailbox<()>) {
-    let mut keeper = Keeper { house, released: Index(0), flushed_bytes: 0, swept: None };
+pub(crate) fn run(house: &House, depot: &Depot, space: Space, stop: &Mailbox<()>) {
+    let milestones = VecDeque::from([(house.shared.applied(), 0)]);
+    let mut keeper =
+        Keeper { house, depot, space, milestones, released: Index(0), flushed_bytes: 0, swept: None };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
     while stop.take(&mut nothing, Some(next)) {
-        match keeper.round(replay_bytes_max) {
+        match keeper.round() {
             Ok(pause) => next = Instant::now() + pause,
             Err(reason) => return house.shared.fail(reason),
         }
@@ -32,6 +47,10 @@ pub(crate) fn run(house: &House, replay_bytes_max: u64, stop: &Mailbox<()>) {
 
 struct Keeper<'a> {
     house: &'a House,
+    depot: &'a Depot,
+    space: Space,
+    // How many bytes of log had been applied in this life at an index, oldest first.
+    milestones: VecDeque<(Index, u64)>,
     released: Index,
     // Bytes of log that had been applied when the database was last flushed.
     flushed_bytes: u64,
@@ -40,29 +59,60 @@ struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn round(&mut self, replay_bytes_max: u64) -> Result<Duration, String> {
-        let applied_bytes = self.house.shared.applied_bytes();
-        if applied_bytes - self.flushed_bytes > replay_bytes_max {
-            self.house.wing.look().store.flush().map_err(|error| chain(&error))?;
+    fn round(&mut self) -> Result<Duration, String> {
+        let rooms = self.house.wing.enter();
+        let (applied, applied_bytes) = (self.house.shared.applied(), self.house.shared.applied_bytes());
+        if applied_bytes - self.flushed_bytes > self.space.replay_bytes_max {
+            rooms.store.flush().map_err(|error| chain(&error))?;
             self.flushed_bytes = applied_bytes;
         }
+        self.note(applied, applied_bytes);
         // RocksDB flushes by itself too, when its memory is full.
-        let flushed = Position::load_flushed(&self.house.wing.look().store).map_err(|error| chain(&error))?;
-        if let Some(position) = flushed
-            && position.index > self.released
-        {
-            self.released = position.index;
-            self.house.driver.release(position.index);
+        let flushed = Position::load_flushed(&rooms.store).map_err(|error| chain(&error))?;
+        if let Some(position) = flushed {
+            let is_alone = rooms.members.list().len() == 1;
+            let end = if is_alone { position.index } else { self.end_for_others(position.index) };
+            if end > self.released {
+                self.released = end;
+                self.house.driver.release(end);
+                self.house.shared.set_released(end);
+            }
         }
+        drop(rooms);
         self.sweep()
     }
 
+    fn note(&mut self, applied: Index, applied_bytes: u64) {
+        let step = self.space.log_bytes_kept / MILESTONES;
+        if self.milestones.back().is_none_or(|(_, bytes)| applied_bytes > bytes + step) {
+            self.milestones.push_back((applied, applied_bytes));
+        }
+        // The oldest one that is kept is the last before which nothing is needed.
+        let is_spent = |next: &(Index, u64)| applied_bytes - next.1 >= self.space.log_bytes_kept;
+        while self.milestones.get(1).is_some_and(is_spent) {
+            self.milestones.pop_front();
+        }
+    }
+
+    /// Members that are behind go on from the log for as long as they are not too far behind, and whoever fetches
+    /// a snapshot goes on behind that.
+    fn end_for_others(&self, flushed: Index) -> Index {
+        let applied_bytes = self.house.shared.applied_bytes();
+        let kept = match self.milestones.front() {
+            Some((index, bytes)) if applied_bytes - bytes >= self.space.log_bytes_kept => *index,
+            _ => Index(0),
+        };
+        let offered = self.depot.oldest().unwrap_or(flushed);
+        flushed.min(kept).min(offered)
+    }
+
     fn sweep(&mut self) -> Result<Duration, String> {
-        let compacted = self.house.wing.look().mvcc.compacted();
+        let rooms = self.house.wing.enter();
+        let compacted = rooms.mvcc.compacted();
         if self.swept == Some(compacted) {
             return Ok(ROUND);
         }
-        let step = self.house.wing.look().mvcc.sweep(SWEEP_KEYS_MAX).map_err(|error| chain(&error))?;
+        let step = rooms.mvcc.sweep(SWEEP_KEYS_MAX).map_err(|error| chain(&error))?;
         if !step.done {
             return Ok(SWEEP_PAUSE);
         }

@@ -21,6 +21,11 @@ mod shared;
 mod ticket;
 
 mod applier;
+mod depot;
+mod errand;
+mod fetch;
+mod site;
+
 mod housekeeper;
 mod office;
 mod post;

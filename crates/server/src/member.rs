@@ -15,6 +15,8 @@ use types::{ClusterId, Limits, MemberId};
 
 use crate::admission::Admission;
 use crate::applier::Applier;
+use crate::depot::Depot;
+use crate::errand::Errand;
 use crate::measures::Measures;
 use crate::rooms::Wing;
 use crate::shared::{End, Shared};
@@ -57,6 +59,8 @@ pub struct Member {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) measures: Measures,
     pub(crate) applier: Arc<Applier>,
+    pub(crate) depot: Arc<Depot>,
+    pub(crate) errands: Arc<Mailbox<Errand>>,
     pub(crate) chores: Arc<Mailbox<()>>,
     pub(crate) peers: tokio::runtime::Handle,
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
@@ -129,6 +133,8 @@ impl Member {
     /// Blocks for as long as that takes.
     pub fn stop(&self) {
         self.chores.close();
+        self.errands.close();
+        self.applier.give_up_fetching();
         self.house.driver.stop();
         self.house.transport.stop();
         self.applier.close();

@@ -7,16 +7,18 @@ use bytes::Bytes;
 use transport::Office;
 use types::{Index, MemberId, MemberRecord};
 
+use crate::depot::Depot;
 use crate::rooms::Wing;
 
 /// See the module.
 pub(crate) struct Clerk {
     wing: Arc<Wing>,
+    depot: Arc<Depot>,
 }
 
 impl Clerk {
-    pub(crate) fn new(wing: Arc<Wing>) -> Self {
-        Self { wing }
+    pub(crate) fn new(wing: Arc<Wing>, depot: Arc<Depot>) -> Self {
+        Self { wing, depot }
     }
 }
 
@@ -38,11 +40,17 @@ impl Office for Clerk {
         self.wing.look().fingerprints.at(index).map(|fingerprint| fingerprint.0)
     }
 
-    fn snapshot(&self, _id: &str) -> io::Result<Option<Bytes>> {
-        Ok(None)
+    fn snapshot(&self, id: &str) -> io::Result<Option<Bytes>> {
+        Ok(self.depot.manifest(id))
     }
 
-    fn snapshot_piece(&self, _: &str, _: &str, _: u64, _: usize) -> io::Result<Option<Bytes>> {
-        Ok(None)
+    fn snapshot_piece(
+        &self,
+        id: &str,
+        file: &str,
+        offset: u64,
+        length_max: usize,
+    ) -> io::Result<Option<Bytes>> {
+        self.depot.piece(id, file, offset, length_max)
     }
 }

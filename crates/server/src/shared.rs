@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use consensus::{Role, Seat, Standing};
+use consensus::{Role, Standing};
 use tokio::sync::watch;
 use types::{Index, MemberId, Revision, Term};
 
@@ -37,7 +37,6 @@ pub(crate) struct Shared {
     commit: AtomicU64,
     leads: AtomicBool,
     confirmed: AtomicBool,
-    voter: AtomicBool,
     corrupt: AtomicBool,
     departed: AtomicBool,
     leader_changes: AtomicU64,
@@ -45,6 +44,7 @@ pub(crate) struct Shared {
     // When the leader of now was first heard of, in ms since `born`.
     elected_ms: AtomicU64,
     applied_bytes: AtomicU64,
+    released: AtomicU64,
     end: watch::Sender<Option<End>>,
     swept: watch::Sender<Revision>,
 }
@@ -58,13 +58,13 @@ impl Shared {
             commit: AtomicU64::new(applied.0),
             leads: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
-            voter: AtomicBool::new(false),
             corrupt: AtomicBool::new(false),
             departed: AtomicBool::new(false),
             leader_changes: AtomicU64::new(0),
             born: Instant::now(),
             elected_ms: AtomicU64::new(0),
             applied_bytes: AtomicU64::new(0),
+            released: AtomicU64::new(0),
             end: watch::Sender::new(None),
             swept: watch::Sender::new(Revision::default()),
         }
@@ -90,13 +90,22 @@ impl Shared {
         self.applied_bytes.load(Ordering::Relaxed)
     }
 
+    /// Up to where the log was let go in this life.
+    #[cfg(test)]
+    pub(crate) fn released(&self) -> Index {
+        Index(self.released.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_released(&self, index: Index) {
+        self.released.store(index.0, Ordering::Relaxed);
+    }
+
     pub(crate) fn set_standing(&self, standing: Standing) {
         let before = self.leader.swap(standing.leader.0, Ordering::Relaxed);
         if before != standing.leader.0 && standing.leader.0 != 0 {
             self.leader_changes.fetch_add(1, Ordering::Relaxed);
             self.elected_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
         }
-        self.voter.store(standing.seat == Seat::Voter, Ordering::Relaxed);
         self.term.store(standing.term.0, Ordering::Relaxed);
         self.commit.store(standing.commit.0, Ordering::Relaxed);
         self.leads.store(standing.role == Role::Leader, Ordering::Relaxed);
@@ -127,11 +136,6 @@ impl Shared {
 
     pub(crate) fn leader_changes(&self) -> u64 {
         self.leader_changes.load(Ordering::Relaxed)
-    }
-
-    /// Whether this member votes, as far as it knows.
-    pub(crate) fn votes(&self) -> bool {
-        self.voter.load(Ordering::Relaxed)
     }
 
     /// How long the leader of now has led, as far as this member heard.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 
 use apply::{Machine, Position};
-use consensus::{Driver, DriverConfig, LogError, Mailbox, NoSnapshots, Replica, ReplicaConfig};
+use consensus::{Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use tokio::sync::Semaphore;
@@ -17,14 +17,18 @@ use crate::applier::{Applier, Parts};
 use crate::asking::LARGE_READS_MAX;
 use crate::begin::{Begun, begin};
 use crate::config::Config;
+use crate::depot::Depot;
+use crate::errand::{self, Errand};
+use crate::fetch::Fetcher;
 use crate::folder::{Folder, FolderError};
-use crate::housekeeper;
+use crate::housekeeper::{self, Space};
 use crate::measures::Measures;
 use crate::member::{House, Member};
 use crate::office::Clerk;
 use crate::post::Letterbox;
 use crate::rooms::{Rooms, Wing};
 use crate::shared::{REMOVED, Shared};
+use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
 use crate::timekeeper;
 
@@ -75,24 +79,38 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
+/// What a member stands on besides its state and its log.
+struct Ground {
+    cluster: ClusterId,
+    id: MemberId,
+    measures: Measures,
+    errands: Arc<Mailbox<Errand>>,
+    depot: Arc<Depot>,
+    site: Option<Site>,
+}
+
 impl Member {
     /// Starts to take part, with the data in `folder`, which the caller keeps for as long as the member lives.
     /// Returns as soon as the threads run; [`Member::ready`] tells when it serves.
     pub fn start(config: &Config, folder: &Folder) -> Result<Arc<Self>, StartError> {
         let options =
             store::Options { memory_bytes: config.database_memory_bytes, ..store::Options::default() };
-        let live = folder.generations().clean()?;
+        let generations = folder.generations();
+        let live = generations.clean()?;
         let store = Store::open(&live.path, &options)?;
-        Self::start_on(config, store, live.snapshot, Arc::new(wal::Folder::new(folder.wal())))
+        let site = Site::new(generations, options, live.path);
+        Self::start_on(config, store, Some((site, live.snapshot)), Arc::new(wal::Folder::new(folder.wal())))
     }
 
     /// The same on a database and a log's disk that are open already.
     pub(crate) fn start_on(
         config: &Config,
         store: Store,
-        snapshot: Option<Position>,
+        site: Option<(Site, Option<Position>)>,
         disk: Arc<dyn wal::Disk>,
     ) -> Result<Arc<Self>, StartError> {
+        let (site, snapshot) = site.unzip();
+        let snapshot = snapshot.flatten();
         let measures = Measures::new(config.registry.clone());
         let begun = begin(config, Machine::open(Arc::new(store))?, snapshot, disk, &measures)?;
         measures.say_who_we_are(begun.id);
@@ -113,14 +131,18 @@ impl Member {
             boot_nonce: rand::random(),
             seed: rand::random(),
         };
+        let errands = Arc::new(Mailbox::new());
+        let snap = site.as_ref().map(Site::snap);
+        let depot = Arc::new(Depot::new(cluster, snap, Arc::clone(&errands)));
         let replica =
-            Replica::new(&replica_config, wal.reader(), recovered.hard_state, Arc::new(NoSnapshots))?;
+            Replica::new(&replica_config, wal.reader(), recovered.hard_state, Arc::clone(&depot) as _)?;
         tracing::info!(
             { "cluster-id" } = %cluster, { "local-member-id" } = %id, applied = applied.0,
             last = recovered.last_index,
             "the data folder is open; what the log holds beyond the database is replayed"
         );
-        Self::run(config, machine, wal, replica, (cluster, id), measures)
+        let ground = Ground { cluster, id, measures, errands, depot, site };
+        Self::run(config, machine, wal, replica, ground)
     }
 
     fn run(
@@ -128,9 +150,9 @@ impl Member {
         machine: Machine,
         wal: Wal,
         replica: Replica<WriteTicket, ReadTicket>,
-        (cluster, id): (ClusterId, MemberId),
-        measures: Measures,
+        ground: Ground,
     ) -> Result<Arc<Self>, StartError> {
+        let Ground { cluster, id, measures, errands, depot, site } = ground;
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
         let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
@@ -141,13 +163,15 @@ impl Member {
             wal,
             |door| {
                 let letterbox = Letterbox::new(id, door.clone(), Arc::clone(&shared), &config.registry);
-                let clerk = Clerk::new(Arc::clone(&wing));
+                let clerk = Clerk::new(Arc::clone(&wing), Arc::clone(&depot));
                 let transport = Transport::start(
                     peer_config(config, &machine, cluster, id),
                     Arc::new(letterbox),
                     Arc::new(clerk),
                     &config.peers,
                 );
+                let snap = site.as_ref().map(Site::snap);
+                let fetcher = Fetcher::new(cluster, snap, Arc::clone(&transport), door.clone());
                 let parts = Parts {
                     member: id,
                     shared: Arc::clone(&shared),
@@ -155,6 +179,9 @@ impl Member {
                     door,
                     transport: Arc::clone(&transport),
                     seconds: measures.backend_commit.clone(),
+                    fetcher: Arc::new(fetcher),
+                    errands: Arc::clone(&errands),
+                    site,
                 };
                 let applier = Arc::new(Applier::new(machine, parts));
                 made = Some((Arc::clone(&applier), transport));
@@ -179,6 +206,8 @@ impl Member {
             clock: Arc::clone(&config.clock),
             measures,
             applier,
+            depot,
+            errands,
             chores: Arc::new(Mailbox::new()),
             peers: config.peers.clone(),
             threads: Mutex::new(Vec::new()),
@@ -192,14 +221,22 @@ impl Member {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let applier = Arc::clone(&self.applier);
         threads.push(named("apply").spawn(move || applier.run())?);
-        let (house, chores, replay) =
-            (Arc::clone(&self.house), Arc::clone(&self.chores), config.replay_bytes_max);
-        threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, replay, &chores))?);
+        let space = Space { replay_bytes_max: config.replay_bytes_max, log_bytes_kept: config.log_bytes_kept };
+        let (house, chores, depot) =
+            (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.depot));
+        threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, &depot, space, &chores))?);
         let (house, chores, clock) =
             (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.clock));
         let this_member = self.describe(config);
         threads
             .push(named("timekeeper").spawn(move || timekeeper::run(&house, &clock, &this_member, &chores))?);
+        let (house, errands, depot, applier) = (
+            Arc::clone(&self.house),
+            Arc::clone(&self.errands),
+            Arc::clone(&self.depot),
+            Arc::clone(&self.applier),
+        );
+        threads.push(named("errands").spawn(move || errand::run(&house, &depot, &applier, &errands))?);
         Ok(())
     }
 

@@ -55,6 +55,7 @@ fn config() -> Config {
         quota_bytes: 2 << 30,
         segment_bytes: 1 << 20,
         replay_bytes_max: 64 << 20,
+        log_bytes_kept: 64 << 20,
         clock: Arc::new(SystemClock),
         registry: Registry::new(),
     }

@@ -1,15 +1,18 @@
 //! Several members in one process: real threads, folders and sockets on loopback.
 
+mod catching_up;
+mod changing;
+mod serving;
+
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::{Consistency, Fault, Member as _};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use types::{ClusterId, MemberId, MemberRecord, MemberUrl, parse_urls};
 
-use super::{config, everything, put};
+use super::config;
 use crate::folder::Folder;
 use crate::{Beginning, Config, Member, folder};
 
@@ -20,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Seat {
     parent: TempDir,
     record: MemberRecord,
-    runtime: Runtime,
+    runtime: Option<Runtime>,
 }
 
 /// A member that runs.
@@ -45,6 +48,7 @@ impl Seat {
             .enable_all()
             .build()
             .expect("a thread");
+        let runtime = Some(runtime);
         (Self { parent: tempfile::tempdir().expect("a folder"), record, runtime }, listener)
     }
 
@@ -55,10 +59,12 @@ impl Seat {
             cluster: ClusterId(0xcafe),
             beginning,
             founders: founders.to_vec(),
-            peers: self.runtime.handle().clone(),
+            peers: self.runtime.as_ref().expect("until the end").handle().clone(),
             client_urls: vec![format!("http://127.0.0.1:{}", self.record.id.0)],
             heartbeat: Duration::from_millis(20),
             election: Duration::from_millis(300),
+            // It wants to have seen everybody for five seconds.
+            strict_reconfiguration: false,
             ..config()
         }
     }
@@ -83,22 +89,36 @@ impl Seat {
     }
 }
 
+impl Drop for Seat {
+    fn drop(&mut self) {
+        // A test is no place to wait in.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A cluster whose members have the ids from 1 on.
 struct Cluster {
     seats: Vec<Seat>,
     founders: Vec<MemberRecord>,
     members: Vec<Option<Running>>,
+    settings: fn(Config) -> Config,
 }
 
 impl Cluster {
     async fn of(size: u64) -> Self {
+        Self::with(size, |config| config).await
+    }
+
+    async fn with(size: u64, settings: fn(Config) -> Config) -> Self {
         let (seats, listeners): (Vec<_>, Vec<_>) = (1..=size).map(Seat::new).unzip();
         let founders: Vec<MemberRecord> = seats.iter().map(|seat| seat.record.clone()).collect();
         let start = |(seat, listener): (&Seat, TcpListener)| {
-            Some(seat.start(&seat.config(Beginning::Found, &founders), listener))
+            Some(seat.start(&settings(seat.config(Beginning::Found, &founders)), listener))
         };
         let members = seats.iter().zip(listeners).map(start).collect();
-        let cluster = Self { seats, founders, members };
+        let cluster = Self { seats, founders, members, settings };
         for number in 0..cluster.members.len() {
             cluster.ready(number).await;
         }
@@ -144,7 +164,7 @@ impl Cluster {
 
     fn restart(&mut self, number: usize) {
         let seat = &self.seats[number];
-        let config = seat.config(Beginning::Found, &self.founders);
+        let config = (self.settings)(seat.config(Beginning::Found, &self.founders));
         self.members[number] = Some(seat.start(&config, seat.listen_again()));
     }
 
@@ -157,7 +177,7 @@ impl Cluster {
         members: &[MemberRecord],
     ) -> usize {
         seat.record.id = id;
-        let running = seat.start(&seat.config(Beginning::Join, members), listener);
+        let running = seat.start(&(self.settings)(seat.config(Beginning::Join, members)), listener);
         self.seats.push(seat);
         self.members.push(Some(running));
         self.members.len() - 1
@@ -183,54 +203,4 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 fn urls(seat: &Seat) -> Vec<MemberUrl> {
     parse_urls(seat.record.peer_urls.iter().map(String::as_str)).expect("well-formed")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_members_serve_through_any_of_them() {
-    let cluster = Cluster::of(3).await;
-    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
-    cluster.member(follower).put(put("a", "1")).await.expect("written at a follower");
-    cluster.member(leader).put(put("b", "2")).await.expect("written at the leader");
-    for number in 0..3 {
-        let seen = everything(cluster.member(number), Consistency::Linearizable).await;
-        assert_eq!(seen, ["a=1@2", "b=2@3"], "member {number}");
-        let known = cluster.member(number).members(Consistency::Linearizable).await.expect("told").body;
-        assert!(known.iter().all(|member| !member.client_urls.is_empty()), "everybody is published");
-    }
-    cluster.agree().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_member_that_was_away_catches_up() {
-    let mut cluster = Cluster::of(3).await;
-    let away = cluster.leader().await;
-    cluster.member(away).put(put("a", "1")).await.expect("written");
-    cluster.stop(away);
-    let writer = cluster.follower().await;
-    cluster.member(writer).put(put("a", "2")).await.expect("written without it");
-    cluster.restart(away);
-    cluster.ready(away).await;
-    assert_eq!(everything(cluster.member(away), Consistency::Linearizable).await, ["a=2@3"]);
-    cluster.agree().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_lead_is_handed_over_without_a_failed_request() {
-    let cluster = Cluster::of(3).await;
-    let (old, heir) = (cluster.leader().await, cluster.follower().await);
-    let heir_id = cluster.member(heir).id();
-    assert_eq!(cluster.member(heir).move_leader(heir_id).await, Err(Fault::NotLeader));
-    assert_eq!(cluster.member(old).move_leader(MemberId(99)).await, Err(Fault::BadTransferee));
-    cluster.member(old).move_leader(heir_id).await.expect("moved");
-    assert_eq!(cluster.leader().await, heir);
-
-    let writer = Arc::clone(cluster.member(heir));
-    let writing = tokio::spawn(async move {
-        for number in 0..300 {
-            writer.put(put("a", number.to_string())).await.expect("no write fails");
-        }
-    });
-    cluster.member(heir).retire().await;
-    assert!(!cluster.member(heir).house.shared.leads(), "somebody else leads");
-    writing.await.expect("no write failed");
 }

@@ -1,0 +1,171 @@
+//! Snapshots that this member offers to others: made off every request's path, kept while somebody fetches them.
+//!
+//! INVARIANT: a snapshot holds the state after exactly one index, and who was a member then.
+//! INVARIANT: raft's question is answered without waiting: with what is there, or by beginning to make one.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use consensus::{Mailbox, SnapshotMark, SnapshotSource};
+use parking_lot::Mutex;
+use snap::{Manifest, SnapshotId, prune, read_piece};
+use types::{ClusterId, Index, MemberId};
+
+use crate::applier::Applier;
+use crate::errand::Errand;
+use crate::rooms::Wing;
+
+/// A snapshot that nobody has asked for in this time is removed.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// See the module.
+pub(crate) struct Depot {
+    cluster: ClusterId,
+    // Where they lie; nowhere if the database is not in a folder.
+    folder: Option<PathBuf>,
+    stock: Mutex<Stock>,
+    errands: Arc<Mailbox<Errand>>,
+}
+
+#[derive(Default)]
+struct Stock {
+    // Oldest first.
+    items: Vec<Item>,
+    ordered: bool,
+}
+
+struct Item {
+    mark: SnapshotMark,
+    id: SnapshotId,
+    manifest: Bytes,
+    used: Instant,
+}
+
+impl Depot {
+    pub(crate) fn new(
+        cluster: ClusterId,
+        folder: Option<PathBuf>,
+        errands: Arc<Mailbox<Errand>>,
+    ) -> Self {
+        Self { cluster, folder, stock: Mutex::default(), errands }
+    }
+
+    /// Makes a snapshot of now. For the thread of errands.
+    pub(crate) fn make(&self, wing: &Wing, applier: &Applier) {
+        let Some(folder) = &self.folder else { return };
+        let began = Instant::now();
+        let made = self.make_in(folder, wing, applier);
+        let mut stock = self.stock.lock();
+        stock.ordered = false;
+        match made {
+            Ok(item) => {
+                tracing::info!(
+                    { "snapshot-index" } = item.mark.index.0, took = ?began.elapsed(),
+                    "made a snapshot for a member that is too far behind for the log"
+                );
+                stock.items.retain(|known| known.id != item.id);
+                stock.items.push(item);
+            }
+            Err(reason) => tracing::error!(reason, "cannot make a snapshot for a member that is behind"),
+        }
+    }
+
+    fn make_in(&self, folder: &std::path::Path, wing: &Wing, applier: &Applier) -> Result<Item, String> {
+        // Most goes to disk before the machine has to stand still for the rest.
+        wing.enter().store.flush().map_err(|error| stdx::chain(&error))?;
+        let draft = folder.join("draft");
+        if draft.exists() {
+            fs::remove_dir_all(&draft).map_err(|error| error.to_string())?;
+        }
+        let taken = applier.checkpoint(&draft)?;
+        let id = SnapshotId { index: taken.position.index, term: taken.position.term };
+        let path = folder.join(id.send_folder());
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(|error| error.to_string())?;
+        }
+        fs::rename(&draft, &path).map_err(|error| error.to_string())?;
+        let manifest = Manifest::make(&path, self.cluster, id).map_err(|error| stdx::chain(&error))?;
+        let mark = SnapshotMark {
+            index: id.index,
+            term: id.term,
+            voters: taken.voters,
+            learners: taken.learners,
+            id: id.to_string().into(),
+        };
+        Ok(Item { mark, id, manifest: manifest.encode(), used: Instant::now() })
+    }
+
+    /// The log behind this index is needed by who fetches a snapshot, or will fetch the one that is being made.
+    pub(crate) fn oldest(&self) -> Option<Index> {
+        let stock = self.stock.lock();
+        if stock.ordered {
+            return Some(Index(0));
+        }
+        stock.items.iter().map(|item| item.mark.index).min()
+    }
+
+    /// Removes what nobody fetches any more.
+    pub(crate) fn clean(&self) {
+        let Some(folder) = &self.folder else { return };
+        let mut stock = self.stock.lock();
+        let before = stock.items.len();
+        stock.items.retain(|item| item.used.elapsed() < IDLE_MAX);
+        if stock.items.len() == before {
+            return;
+        }
+        let kept: Vec<String> = stock.items.iter().map(|item| item.id.send_folder()).collect();
+        drop(stock);
+        let is_kept = |name: &str| name.ends_with(".recv") || kept.iter().any(|kept| kept == name);
+        if let Err(error) = prune(folder, is_kept) {
+            tracing::warn!(%error, "cannot remove an old snapshot");
+        }
+    }
+
+    /// The manifest of a snapshot that may be fetched.
+    pub(crate) fn manifest(&self, id: &str) -> Option<Bytes> {
+        self.with(id, |item| item.manifest.clone())
+    }
+
+    /// A piece of one of its files.
+    pub(crate) fn piece(
+        &self,
+        id: &str,
+        file: &str,
+        offset: u64,
+        length_max: usize,
+    ) -> io::Result<Option<Bytes>> {
+        let folder = self.with(id, |item| item.id.send_folder());
+        match (&self.folder, folder) {
+            (Some(snap), Some(folder)) => read_piece(&snap.join(folder), file, offset, length_max),
+            _ => Ok(None),
+        }
+    }
+
+    fn with<T>(&self, id: &str, look: impl FnOnce(&Item) -> T) -> Option<T> {
+        let id: SnapshotId = id.parse().ok()?;
+        let mut stock = self.stock.lock();
+        let item = stock.items.iter_mut().find(|item| item.id == id)?;
+        item.used = Instant::now();
+        Some(look(item))
+    }
+}
+
+impl SnapshotSource for Depot {
+    fn latest(&self, at_least: Index, to: MemberId) -> Option<SnapshotMark> {
+        let mut stock = self.stock.lock();
+        let is_fit = |item: &&mut Item| item.mark.index >= at_least && item.mark.has(to);
+        if let Some(item) = stock.items.iter_mut().rev().find(is_fit) {
+            item.used = Instant::now();
+            return Some(item.mark.clone());
+        }
+        if self.folder.is_some() && !std::mem::replace(&mut stock.ordered, true) {
+            // It is closed only when the member stops.
+            let _ = self.errands.put(Errand::Make);
+        }
+        None
+    }
+}

@@ -1,0 +1,40 @@
+//! What takes long and is nobody's request: making a snapshot, fetching one, comparing members. One after the
+//! other, on a thread with a runtime of its own.
+
+use std::time::{Duration, Instant};
+
+use consensus::Mailbox;
+
+use crate::applier::Applier;
+use crate::depot::Depot;
+use crate::member::House;
+
+/// How often it looks whether old snapshots can go.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// Something to do.
+pub(crate) enum Errand {
+    /// A snapshot is to be made.
+    Make,
+    /// The snapshot that is wanted is to be fetched.
+    Fetch,
+}
+
+/// Runs until the box is closed.
+pub(crate) fn run(house: &House, depot: &Depot, applier: &Applier, errands: &Mailbox<Errand>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "snapshots are neither made nor fetched"),
+    };
+    let mut taken = Vec::new();
+    while errands.take(&mut taken, Some(Instant::now() + ROUND)) {
+        for errand in taken.drain(..) {
+            match errand {
+                Errand::Make => depot.make(&house.wing, applier),
+                Errand::Fetch => runtime.block_on(applier.fetch()),
+            }
+        }
+        depot.clean();
+        applier.clean();
+    }
+}
