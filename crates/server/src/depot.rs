@@ -46,11 +46,7 @@ struct Item {
 }
 
 impl Depot {
-    pub(crate) fn new(
-        cluster: ClusterId,
-        folder: Option<PathBuf>,
-        errands: Arc<Mailbox<Errand>>,
-    ) -> Self {
+    pub(crate) fn new(cluster: ClusterId, folder: Option<PathBuf>, errands: Arc<Mailbox<Errand>>) -> Self {
         Self { cluster, folder, stock: Mutex::default(), errands }
     }
 

@@ -221,7 +221,8 @@ impl Member {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let applier = Arc::clone(&self.applier);
         threads.push(named("apply").spawn(move || applier.run())?);
-        let space = Space { replay_bytes_max: config.replay_bytes_max, log_bytes_kept: config.log_bytes_kept };
+        let space =
+            Space { replay_bytes_max: config.replay_bytes_max, log_bytes_kept: config.log_bytes_kept };
         let (house, chores, depot) =
             (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.depot));
         threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, &depot, space, &chores))?);
