@@ -25,7 +25,8 @@ const FORWARDED_MAX: usize = 131_072;
 pub(crate) struct Desk<W> {
     held: VecDeque<Held<W>>,
     held_bytes: usize,
-    // Entries proposed here whose commit is awaited, by index.
+    // Entries proposed here whose commit is awaited, by term and index. One of an earlier term may stand at a later
+    // index: it is out of this log, and perhaps in another's.
     awaited: VecDeque<Awaited<W>>,
     // By sequence, which also is by term.
     forwarded: BTreeMap<u64, Forwarded<W>>,
@@ -207,8 +208,9 @@ impl<W> Desk<W> {
     pub(crate) fn commit(&mut self, entry: (u64, u64), runs: &[Run], life: (u64, u64)) -> Vec<(usize, W)> {
         let (index, term) = entry;
         let mut tickets = Vec::new();
-        while self.awaited.front().is_some_and(|awaited| awaited.index <= index) {
-            let Some(awaited) = self.awaited.pop_front() else { break };
+        // Its place is taken, or it is of an earlier term: what comes behind this entry is of this term or a later.
+        let is_settled = |awaited: &mut Awaited<W>| awaited.index <= index || awaited.term < term;
+        while let Some(awaited) = self.awaited.pop_front_if(is_settled) {
             if (awaited.index, awaited.term) == (index, term) {
                 tickets = awaited.tickets;
             } else {

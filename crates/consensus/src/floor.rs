@@ -74,6 +74,11 @@ struct Entrance<W, R> {
 }
 
 impl<W, R> Entrance<W, R> {
+    /// Whether something is to be seen now.
+    fn calls(&self) -> bool {
+        self.urgent || !(self.inputs.is_empty() || self.is_patient())
+    }
+
     fn is_patient(&self) -> bool {
         self.waiting_bytes < self.patience_bytes
     }
@@ -194,7 +199,12 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
 
     /// Everything that the replica can tell.
     pub(crate) fn survey(&self) -> Survey {
-        self.turn.lock().replica.survey()
+        let survey = self.turn.lock().replica.survey();
+        // Somebody may have come meanwhile and left, believing that a turn was being taken.
+        if self.entrance.lock().calls() {
+            self.take_turns_and_rouse();
+        }
+        survey
     }
 
     /// Brings news of the log, on the log's thread, and has the replica see it. `idle` tells afterwards whether
@@ -267,8 +277,7 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
                 self.close();
                 return committed;
             }
-            let entrance = self.entrance.lock();
-            if !entrance.urgent && (entrance.inputs.is_empty() || entrance.is_patient()) {
+            if !self.entrance.lock().calls() {
                 return committed;
             }
         }

@@ -345,6 +345,12 @@ impl<W, R> Replica<W, R> {
         }
     }
 
+    /// Whether a leader tells the others of a commit only with the next append or heartbeat: fewer messages, later
+    /// answers at followers. Off unless somebody measures it.
+    pub fn tell_commits_later(&mut self, later: bool) {
+        self.node.skip_bcast_commit(later);
+    }
+
     pub(crate) fn look_at_members(&mut self) {
         let state = self.node.raft.prs().conf().to_conf_state();
         let sorted = |ids: &[u64]| {
@@ -436,7 +442,8 @@ impl<W, R> Replica<W, R> {
             .collect();
     }
 
-    fn pack(&mut self, messages: Vec<Message>) -> Vec<Envelope> {
+    fn pack(&mut self, mut messages: Vec<Message>) -> Vec<Envelope> {
+        drop_needless(&mut messages);
         let pack = |message: Message| {
             if message.get_msg_type() == MessageType::MsgSnapshot {
                 self.catching_up.offered.insert(message.to, (message.clone(), 0));
@@ -489,6 +496,22 @@ impl<W, R> Replica<W, R> {
     #[cfg(test)]
     pub(crate) fn work_unconfirmed(&self) -> u64 {
         self.paper.last_number - self.paper.last_confirmed
+    }
+}
+
+/// News of a commit that is followed at once by an append to the same member, which carries it too, need not travel.
+fn drop_needless(messages: &mut Vec<Message>) {
+    let is_append = |message: &Message| message.get_msg_type() == MessageType::MsgAppend;
+    for at in (0..messages.len()).rev() {
+        let (to, index) = (messages[at].to, messages[at].index);
+        let needless = is_append(&messages[at])
+            && messages[at].entries.is_empty()
+            && messages[at + 1..]
+                .iter()
+                .any(|later| is_append(later) && later.to == to && later.index == index);
+        if needless {
+            messages.remove(at);
+        }
     }
 }
 

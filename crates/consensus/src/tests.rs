@@ -16,6 +16,7 @@ use crate::driver::Refused;
 mod chance;
 mod cluster;
 mod net;
+mod threads;
 
 type TestReplica = Replica<&'static str, &'static str>;
 

@@ -169,12 +169,13 @@ impl Story {
             let (write, read) = (self.name(), self.name());
             self.net.propose(*id, &write);
             self.net.read(*id, &read);
-            asked.push((write, read));
+            asked.push((*id, write, read));
         }
         self.net.tick(60);
-        for (write, read) in asked {
-            assert!(self.net.answered.contains_key(&write), "{write} was not answered");
-            assert!(self.net.released.contains(&read), "{read} was not released");
+        for (id, write, read) in asked {
+            let survey = self.net.replica(id).survey();
+            assert!(self.net.answered.contains_key(&write), "{write} of {id} was not answered: {survey:?}");
+            assert!(self.net.released.contains(&read), "{read} of {id} was not released: {survey:?}");
         }
         self.net.check_same(&members);
         for id in self.gone.clone() {
