@@ -46,7 +46,7 @@ impl<W, R> Replica<W, R> {
             // All of it is here: raft only says so.
             return self.step_raft(message);
         }
-        if !mark.has(self.id) {
+        if !mark.suits(self.id) {
             tracing::warn!(from = %MemberId(message.from), "ignored a snapshot of a cluster without this member");
             return;
         }

@@ -326,3 +326,19 @@ pub(crate) fn refusals(from: MemberId, runs: &[Run], why: NotTaken) -> impl Iter
         Envelope { from, to: MemberId(run.origin), body }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_an_earlier_lead_at_a_later_index_hides_no_newer_one() {
+        let mut desk = Desk::default();
+        desk.await_entry(12, 4, vec![(0, "old")]);
+        // Then another led, and then this member again, from an earlier index on.
+        desk.await_entry(10, 5, vec![(0, "new")]);
+        assert_eq!(desk.commit((9, 4), &[], (1, 1)), []);
+        assert_eq!(desk.commit((10, 5), &[], (1, 1)), [(0, "new")]);
+        assert_eq!(desk.take_refused(), [("old", NotTaken::Overtaken)]);
+    }
+}

@@ -1,4 +1,5 @@
-//! Runs a replica in a member: the floor where it is stepped, a thread for the log files, and one for the time.
+//! Runs a replica in a member: the floor where it is stepped, a thread for the log files, one that reads them for
+//! members that lag, and one for the time.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use types::{Index, MemberId};
 use wal::{AppendError, Wal};
 
+use crate::aside::Fetch;
 use crate::envelope::Envelope;
 use crate::floor::{Floor, Input, Nudge, Turns};
 use crate::log::LogError;
@@ -138,6 +140,7 @@ impl<W: Send + 'static, R: Send + 'static> Door<W, R> {
 pub struct Driver<W, R> {
     floor: Arc<Floor<W, R>>,
     jobs: Arc<Mailbox<Job>>,
+    fetches: Arc<Mailbox<Fetch>>,
     // Whatever is put in wakes the time's thread for a turn; closed to end it.
     time: Arc<Mailbox<()>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -148,25 +151,32 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
     /// it got.
     pub fn start(
         config: DriverConfig,
-        replica: Replica<W, R>,
+        mut replica: Replica<W, R>,
         wal: Wal,
         sink: impl FnOnce(Door<W, R>) -> Arc<dyn Sink<W, R>>,
         applied: Arc<AtomicU64>,
     ) -> std::io::Result<Self> {
         // Bounded by the replica: it hands out entries only as fast as proposals are admitted.
         let (jobs, time) = (Arc::new(Mailbox::new()), Arc::new(Mailbox::new()));
-        let (work, relief) = (Arc::clone(&jobs), Arc::clone(&time));
+        let fetches = Arc::new(Mailbox::new());
+        let (work, readings, relief) = (Arc::clone(&jobs), Arc::clone(&fetches), Arc::clone(&time));
+        replica.read_aside();
         let floor = Arc::new_cyclic(|floor| {
             let sink = sink(Door(Weak::clone(floor)));
-            Floor::new(replica, sink, work, applied, relief, config.waiting_max)
+            Floor::new(replica, sink, work, readings, applied, relief, config.waiting_max)
         });
-        let driver = Self { floor, jobs, time, threads: Mutex::new(Vec::new()) };
+        let driver = Self { floor, jobs, fetches, time, threads: Mutex::new(Vec::new()) };
         let (floor, jobs, time) = (&driver.floor, &driver.jobs, &driver.time);
         let log = thread::Builder::new().name("wal".into()).spawn({
             let (jobs, floor) = (Arc::clone(jobs), Arc::clone(floor));
             move || writer::run(wal, &jobs, &*floor)
         })?;
         driver.threads.lock().push(log);
+        let readings = thread::Builder::new().name("wal-readings".into()).spawn({
+            let (fetches, floor) = (Arc::clone(&driver.fetches), Arc::clone(floor));
+            move || run_readings(&fetches, &floor)
+        })?;
+        driver.threads.lock().push(readings);
         let clock = thread::Builder::new().name("ticks".into()).spawn({
             let (time, floor) = (Arc::clone(time), Arc::clone(floor));
             move || run_time(&time, &floor, config.tick)
@@ -211,10 +221,11 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
 }
 
 impl<W, R> Driver<W, R> {
-    /// Stops both threads and waits for them. What was handed to the log is written first.
+    /// Stops its threads and waits for them. What was handed to the log is written first.
     pub fn stop(&self) {
         self.time.close();
         self.jobs.close();
+        self.fetches.close();
         for thread in self.threads.lock().drain(..) {
             // A panic was reported by its thread; there is nothing left to do about it.
             let _ = thread.join();
@@ -225,6 +236,16 @@ impl<W, R> Driver<W, R> {
 impl<W, R> Drop for Driver<W, R> {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Reads entries back for members that lag, until the box is closed.
+fn run_readings<W: Send + 'static, R: Send + 'static>(fetches: &Mailbox<Fetch>, floor: &Floor<W, R>) {
+    let mut taken = Vec::new();
+    while fetches.take(&mut taken, None) {
+        for fetch in taken.drain(..) {
+            floor.bring(Input::ReadBack(fetch.run()));
+        }
     }
 }
 

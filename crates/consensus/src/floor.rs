@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use types::{Index, MemberId};
 
+use crate::aside::{Fetch, Fetched};
 use crate::driver::{Failure, Refused, Sink};
 use crate::envelope::Envelope;
 use crate::mailbox::Mailbox;
@@ -31,6 +32,7 @@ pub(crate) enum Input<W, R> {
     Changed(Change),
     Fetched(SnapshotOffer),
     FetchFailed(SnapshotOffer),
+    ReadBack(Fetched),
     Unreachable(MemberId),
     Transfer(MemberId),
     Persisted(u64),
@@ -104,6 +106,7 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         replica: Replica<W, R>,
         sink: Arc<dyn Sink<W, R>>,
         jobs: Arc<Mailbox<Job>>,
+        fetches: Arc<Mailbox<Fetch>>,
         applied: Arc<AtomicU64>,
         relief: Arc<Mailbox<()>>,
         waiting_max: usize,
@@ -123,6 +126,7 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             replica,
             sink: Arc::clone(&sink),
             jobs,
+            fetches,
             applied,
             standing: Standing::default(),
             committed: false,
@@ -299,6 +303,7 @@ struct Turn<W, R> {
     replica: Replica<W, R>,
     sink: Arc<dyn Sink<W, R>>,
     jobs: Arc<Mailbox<Job>>,
+    fetches: Arc<Mailbox<Fetch>>,
     applied: Arc<AtomicU64>,
     standing: Standing,
     // Entries were handed to the sink.
@@ -339,6 +344,7 @@ impl<W: 'static, R: 'static> Turn<W, R> {
                 Input::Changed(change) => self.replica.change_applied(change),
                 Input::Fetched(offer) => self.replica.snapshot_fetched(offer),
                 Input::FetchFailed(offer) => self.replica.snapshot_failed(offer),
+                Input::ReadBack(fetched) => self.replica.fetched(fetched),
                 Input::Unreachable(member) => self.replica.unreachable(member),
                 Input::Transfer(member) => self.replica.transfer(member),
                 Input::Persisted(number) => self.replica.persisted(number),
@@ -363,6 +369,10 @@ impl<W: 'static, R: 'static> Turn<W, R> {
             if !self.hand_on(output) {
                 return false;
             }
+        }
+        for fetch in self.replica.fetches() {
+            // Closed only when the member stops.
+            let _ = self.fetches.put(fetch);
         }
         self.tell_standing();
         true

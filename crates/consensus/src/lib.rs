@@ -12,6 +12,7 @@
 
 mod replica;
 
+mod aside;
 mod catching_up;
 mod proposing;
 mod reading;
@@ -31,6 +32,7 @@ mod floor;
 mod mailbox;
 mod writer;
 
+pub use aside::{Fetch, Fetched};
 pub use driver::{Door, Driver, DriverConfig, Failure, Refused, Sink};
 pub use envelope::{DecodeError, Envelope, Lane};
 pub use floor::Nudge;

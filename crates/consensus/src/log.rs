@@ -10,6 +10,7 @@ use raft::{Error, GetEntriesContext, RaftState, Result, Storage, StorageError};
 use types::{Index, MemberId};
 use wal::{ReadError, WalReader};
 
+use crate::aside::Aside;
 use crate::snapshot::SnapshotSource;
 
 /// Entries that raft may ask for again stay in memory up to this many bytes after they were applied.
@@ -51,6 +52,9 @@ pub enum LogError {
         /// The log's last index.
         last: u64,
     },
+    /// The log cannot be read back.
+    #[error("the log cannot be read")]
+    Unreadable(#[source] ReadError),
     /// raft refused the state.
     #[error("raft cannot start from the state on disk")]
     Raft(#[source] raft::Error),
@@ -67,6 +71,7 @@ pub(crate) struct LogView {
     // A snapshot that takes the place of the log, index and term, until the files know of it.
     base: Option<(u64, u64)>,
     source: Arc<dyn SnapshotSource>,
+    pub(crate) aside: Aside,
 }
 
 impl LogView {
@@ -86,6 +91,7 @@ impl LogView {
             last_on_disk_at_start,
             base: None,
             source,
+            aside: Aside::default(),
         }
     }
 
@@ -95,6 +101,11 @@ impl LogView {
         self.cache_bytes = 0;
         self.last_on_disk_at_start = index;
         self.base = Some((index, term));
+        self.aside.forget();
+    }
+
+    pub(crate) fn reader(&self) -> WalReader {
+        self.reader.clone()
     }
 
     /// The files hold what the snapshot left.
@@ -105,6 +116,10 @@ impl LogView {
     /// Takes entries in that are on their way to disk. They replace what stood at their indexes before.
     pub(crate) fn append(&mut self, entries: &[Entry]) {
         let Some(first) = entries.first() else { return };
+        let last = self.cache.back().map_or(self.last_on_disk_at_start, |entry| entry.index);
+        if first.index <= last {
+            self.aside.forget();
+        }
         while self.cache.back().is_some_and(|last| last.index >= first.index) {
             if let Some(entry) = self.cache.pop_back() {
                 self.cache_bytes -= size(&entry);
@@ -143,10 +158,25 @@ impl LogView {
 }
 
 fn size(entry: &Entry) -> usize {
-    entry.data.len() + std::mem::size_of::<Entry>()
+    entry.data.len() + entry.context.len() + std::mem::size_of::<Entry>()
 }
 
-fn from_wal(read: wal::Entry) -> Entry {
+/// As many of the entries as fit, one at least.
+pub(crate) fn within<'e>(entries: impl Iterator<Item = &'e Entry>, bytes_max: Option<u64>) -> Vec<Entry> {
+    let mut bytes = 0;
+    let mut taken: Vec<Entry> = Vec::new();
+    for entry in entries {
+        bytes += size(entry) as u64;
+        if bytes > bytes_max.unwrap_or(u64::MAX) && !taken.is_empty() {
+            break;
+        }
+        taken.push(entry.clone());
+    }
+    taken
+}
+
+/// An entry as raft knows it.
+pub(crate) fn from_wal(read: wal::Entry) -> Entry {
     let mut entry = Entry {
         index: read.index,
         term: read.term,
@@ -181,7 +211,7 @@ impl Storage for LogView {
         low: u64,
         high: u64,
         max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
+        context: GetEntriesContext,
     ) -> Result<Vec<Entry>> {
         if low < self.first_index()? {
             return Err(Error::Store(StorageError::Compacted));
@@ -190,21 +220,18 @@ impl Storage for LogView {
         let cache_first = self.cache.front().map_or(high, |entry| entry.index);
         if low < cache_first {
             // Raft asks again for what a short answer left out.
-            return self.read_back(low, high.min(cache_first), max_size);
+            let high = high.min(cache_first);
+            if context.can_async() && self.aside.is_allowed() {
+                return self
+                    .aside
+                    .entries(low, high, max_size, context)
+                    .ok_or(Error::Store(StorageError::LogTemporarilyUnavailable));
+            }
+            return self.read_back(low, high, max_size);
         }
         let from = usize::try_from(low - cache_first).unwrap_or(usize::MAX);
         let many = usize::try_from(high - low).unwrap_or(usize::MAX);
-        let mut bytes = 0;
-        let limit = max_size.unwrap_or(u64::MAX);
-        let mut entries = Vec::with_capacity(many.min(1024));
-        for entry in self.cache.iter().skip(from).take(many) {
-            bytes += size(entry) as u64;
-            if bytes > limit && !entries.is_empty() {
-                break;
-            }
-            entries.push(entry.clone());
-        }
-        Ok(entries)
+        Ok(within(self.cache.iter().skip(from).take(many), max_size))
     }
 
     fn term(&self, index: u64) -> Result<u64> {
@@ -245,7 +272,7 @@ impl Storage for LogView {
         let at_least = Index(request_index.max(self.first_index()? - 1));
         self.source
             .latest(at_least, MemberId(to))
-            .filter(|mark| mark.index >= at_least && mark.index.0 > 0 && mark.has(MemberId(to)))
+            .filter(|mark| mark.index >= at_least && mark.index.0 > 0 && mark.suits(MemberId(to)))
             .map(|mark| mark.to_raft())
             .ok_or(Error::Store(StorageError::SnapshotTemporarilyUnavailable))
     }

@@ -270,8 +270,7 @@ impl<W, R> Replica<W, R> {
                 let (commit, last) = (message.commit, self.node.raft.raft_log.last_index());
                 if commit > last {
                     // It had acknowledged these entries: others may have counted on that.
-                    self.broken = Some(LogError::Forgotten { commit, last });
-                    return;
+                    return self.break_with(LogError::Forgotten { commit, last });
                 }
             }
             _ => {}
@@ -365,6 +364,10 @@ impl<W, R> Replica<W, R> {
     /// Why this replica can take no further part, if that is so.
     pub fn broken(&mut self) -> Option<LogError> {
         self.broken.take()
+    }
+
+    pub(crate) fn break_with(&mut self, error: LogError) {
+        self.broken.get_or_insert(error);
     }
 
     /// What has to be done now; call it until it has nothing more.

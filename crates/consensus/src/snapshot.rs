@@ -51,6 +51,13 @@ impl SnapshotMark {
         self.voters.contains(&member) || self.learners.contains(&member)
     }
 
+    /// Whether raft can take it for this member: it is in the cluster, everybody is once, and somebody votes.
+    pub(crate) fn suits(&self, member: MemberId) -> bool {
+        let mut all: Vec<_> = self.voters.iter().chain(&self.learners).collect();
+        all.sort_unstable();
+        self.has(member) && !self.voters.is_empty() && all.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
     pub(crate) fn to_raft(&self) -> Snapshot {
         let mut snapshot = Snapshot { data: self.id.clone(), ..Snapshot::default() };
         let metadata = snapshot.mut_metadata();

@@ -59,7 +59,8 @@ impl Story {
             4 => self.set(id, |node| node.paused = true),
             5..8 => self.set(id, |node| node.paused = false),
             8 => self.set(id, |node| node.slow_disk = true),
-            9..12 => self.set(id, |node| node.slow_disk = false),
+            9 => self.set(id, |node| node.slow_reading = !node.slow_reading),
+            10..12 => self.set(id, |node| node.slow_disk = false),
             12 => {
                 let other = self.somebody();
                 self.net.cut.insert((id, other));
@@ -152,7 +153,9 @@ impl Story {
         self.net.fetches = true;
         let ids: Vec<_> = self.net.nodes.keys().copied().collect();
         for id in ids {
-            self.set(id, |node| (node.paused, node.slow_disk) = (false, false));
+            self.set(id, |node| {
+                (node.paused, node.slow_disk, node.slow_reading) = (false, false, false);
+            });
             if self.net.nodes[&id].replica.is_none() {
                 self.net.start(id);
             }

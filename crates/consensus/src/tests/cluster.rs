@@ -410,3 +410,30 @@ fn entries_behind_a_snapshot_wait_for_it_on_a_slow_disk() {
     check(&mut net, "3 installed 3");
     net.check_same(&[1, 2, 3]);
 }
+
+#[test]
+fn a_log_that_is_slow_to_read_delays_who_lags_and_no_heartbeat() {
+    let mut net = three();
+    net.elect(2);
+    net.crash(3);
+    for command in ["a", "b", "c"] {
+        net.propose(2, command);
+        net.run();
+    }
+    // After a start nothing of the log is in memory.
+    net.crash(2);
+    net.start(2);
+    net.elect(2);
+    net.story();
+    net.nodes.get_mut(&2).expect("there").slow_reading = true;
+    net.start(3);
+    net.tick(40);
+    net.propose(1, "d");
+    net.run();
+    check(&mut net, "1 got d at 8");
+    assert!(net.nodes[&3].machine.index < 5);
+    net.nodes.get_mut(&2).expect("there").slow_reading = false;
+    net.tick(2);
+    net.check_same(&[1, 2, 3]);
+    check(&mut net, "");
+}

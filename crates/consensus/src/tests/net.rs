@@ -13,8 +13,8 @@ use wal::{Batch, Durability, HardState, Identity, Wal};
 
 use crate::writer::begin_anew;
 use crate::{
-    Append, BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Change, Committed, Envelope, Kind, Proposal, Readable, Replica,
-    ReplicaConfig, Role, SnapshotMark, SnapshotOffer, SnapshotSource,
+    Append, BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Change, Committed, Envelope, Fetch, Kind, Proposal, Readable,
+    Replica, ReplicaConfig, Role, SnapshotMark, SnapshotOffer, SnapshotSource,
 };
 
 type NetReplica = Replica<String, String>;
@@ -85,7 +85,10 @@ pub(crate) struct Node {
     appends: VecDeque<Append>,
     reads: Vec<Readable<String>>,
     offers: Vec<SnapshotOffer>,
+    fetches: Vec<Fetch>,
     lives: u64,
+    /// Entries for members that lag are not read back until this ends.
+    pub(crate) slow_reading: bool,
     pub(crate) slow_disk: bool,
     pub(crate) paused: bool,
 }
@@ -156,7 +159,9 @@ impl Net {
             appends: VecDeque::new(),
             reads: Vec::new(),
             offers: Vec::new(),
+            fetches: Vec::new(),
             lives: 0,
+            slow_reading: false,
             slow_disk: false,
             paused: false,
         };
@@ -194,7 +199,11 @@ impl Net {
         };
         *node.shelf.lock() = Shelf::default();
         let source = Arc::new(Source(Arc::clone(&node.shelf)));
-        node.replica = Some(Replica::new(&config, wal.reader(), hard_state, source).expect("starts"));
+        let mut replica = Replica::new(&config, wal.reader(), hard_state, source).expect("starts");
+        if id.is_multiple_of(2) {
+            replica.read_aside();
+        }
+        node.replica = Some(replica);
         node.wal = Some(wal);
     }
 
@@ -206,6 +215,7 @@ impl Net {
         node.appends.clear();
         node.reads.clear();
         node.offers.clear();
+        node.fetches.clear();
     }
 
     /// The machine goes into files, and the log is let go up to there.
@@ -311,6 +321,7 @@ impl Net {
     fn work(&mut self, id: u64) {
         while self.nodes[&id].replica.is_some() && !self.nodes[&id].paused {
             self.look(id);
+            self.read_back(id);
             let Some(output) = self.replica(id).output() else {
                 if self.write(id) {
                     continue;
@@ -351,6 +362,15 @@ impl Net {
                 None => self.tell(&format!("{id} leads in term {}", standing.term)),
                 Some(other) => assert_eq!(other, id, "two lead in term {}", standing.term),
             }
+        }
+    }
+
+    fn read_back(&mut self, id: u64) {
+        let node = self.nodes.get_mut(&id).expect("a member");
+        let replica = node.replica.as_mut().expect("running");
+        node.fetches.extend(replica.fetches());
+        if !node.slow_reading {
+            node.fetches.drain(..).for_each(|fetch| replica.fetched(fetch.run()));
         }
     }
 

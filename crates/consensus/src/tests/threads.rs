@@ -89,7 +89,7 @@ impl SnapshotSource for Counts {
             index: Index(index),
             term: Term(term),
             voters: [1, 2, 3].map(MemberId).to_vec(),
-            learners: vec![to],
+            learners: Some(to).filter(|to| to.0 > 3).into_iter().collect(),
             id: Bytes::new(),
         })
     }
