@@ -54,6 +54,16 @@ pub fn expand(text: &str) -> anyhow::Result<String> {
     Ok(expanded)
 }
 
+/// Replaces each `${NAME}` by the value of that name, which may change from server to server. Other notations
+/// are left for [`expand`].
+pub fn insert(text: &str, values: &BTreeMap<&str, String>) -> String {
+    let mut text = text.to_owned();
+    for (name, value) in values {
+        text = text.replace(&format!("${{{name}}}"), value);
+    }
+    text
+}
+
 /// Replaces every `b"text"` by `"dGV4dA=="`, so that JSON bodies can be written and read by people.
 pub fn encode_bytes(text: &str) -> anyhow::Result<String> {
     let mut encoded = String::with_capacity(text.len());

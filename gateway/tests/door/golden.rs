@@ -29,6 +29,11 @@ async fn v3_json() {
     check(include_str!("golden/json.txt")).await;
 }
 
+#[tokio::test]
+async fn members() {
+    check(include_str!("golden/members.txt")).await;
+}
+
 async fn check(file: &str) {
     let door = Door::open(Limits::default()).await;
     let mut actual = String::new();

@@ -1,5 +1,6 @@
 //! gRPC through the generated clients, and through clients that cancel.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proto::etcdserverpb as pb;
@@ -130,6 +131,35 @@ async fn metadata_is_checked_before_the_member_is_asked() {
     request.set_timeout(Duration::from_millis(20));
     let refusal = kv.put(request).await.expect_err("nobody opens the gate");
     assert!(matches!(refusal.code(), Code::DeadlineExceeded | Code::Cancelled), "{refusal}");
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_learner_answers_its_status_and_serializable_reads() {
+    let door = Door::open(Limits::default()).await;
+    door.fake.learner.store(true, Ordering::Relaxed);
+    let channel = channel(&door).await;
+    let (mut kv, mut maintenance) = (KvClient::new(channel.clone()), MaintenanceClient::new(channel.clone()));
+    let range = |serializable| pb::RangeRequest { key: "k".into(), serializable, ..Default::default() };
+    kv.range(range(true)).await.expect("it may be old");
+    let status = maintenance.status(pb::StatusRequest {}).await.expect("it tells that it is one");
+    assert!(status.into_inner().is_learner);
+    let mut cluster = ClusterClient::new(channel);
+    for refusal in [
+        kv.range(range(false)).await.err(),
+        kv.put(put("k", 1)).await.err(),
+        kv.txn(pb::TxnRequest::default()).await.err(),
+        maintenance.alarm(pb::AlarmRequest::default()).await.err(),
+        maintenance.hash(pb::HashRequest {}).await.err(),
+        maintenance.move_leader(pb::MoveLeaderRequest::default()).await.err(),
+        cluster.member_list(pb::MemberListRequest::default()).await.err(),
+        cluster.member_add(pb::MemberAddRequest::default()).await.err(),
+    ] {
+        let refusal = refusal.expect("it is refused");
+        let text = "etcdserver: rpc not supported for learner";
+        assert_eq!(code_and_text(&refusal), (Code::FailedPrecondition, text));
+    }
+    assert_eq!(door.fake.take_seen().len(), 1);
     door.close().await;
 }
 

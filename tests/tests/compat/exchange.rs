@@ -1,20 +1,67 @@
 //! Sends one request of a scenario to one server and takes the answer apart.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::tests::answer::Answer;
 use ::tests::{Node, grpc, http1, text, until};
 use anyhow::Context;
 use bytes::Bytes;
+use types::MemberId;
 
 use crate::scenario::{Send, Step};
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// What the steps of a scenario may say instead of a number that differs from server to server: `${member}` and
+/// `${member-hex}` for the server's own id, `${peer}` for its peer port, `${added}` and `${added-hex}` for the
+/// member that it added last.
+#[derive(Clone, Debug)]
+pub(crate) struct Names(BTreeMap<&'static str, String>);
+
+impl Names {
+    pub(crate) fn of(node: &Node) -> Self {
+        let url = format!("http://127.0.0.1:{}", node.peer_port());
+        let id = members::member_id(&[url], "etcd-cluster");
+        let mut names = Self(BTreeMap::from([("peer", node.peer_port().to_string())]));
+        names.know(("member", "member-hex"), id);
+        names
+    }
+
+    fn know(&mut self, (decimal, hex): (&'static str, &'static str), id: MemberId) {
+        self.0.insert(decimal, id.0.to_string());
+        self.0.insert(hex, id.to_string());
+    }
+
+    /// Remembers who was added, if this answer tells of it.
+    fn learn(&mut self, body: &str) {
+        const ADDED: &str = "\"member\":{\"ID\":\"";
+        let digits = body.split_once(ADDED).and_then(|(_, rest)| rest.split('"').next());
+        if let Some(id) = digits.and_then(|digits| digits.parse().ok()) {
+            self.know(("added", "added-hex"), MemberId(id));
+        }
+    }
+}
+
 /// Sends the step and answers what came back, normalised. A connection that ends without an answer is an
 /// answer too.
-pub(crate) fn ask(node: &Node, step: &Step) -> anyhow::Result<Answer> {
+pub(crate) fn ask(node: &Node, step: &Step, names: &mut Names) -> anyhow::Result<Answer> {
+    let mut step = step.clone();
+    step.body = step.body.map(|body| text::insert(&body, &names.0));
+    if let Send::Http { target, .. } = &mut step.send {
+        *target = text::insert(target, &names.0);
+    }
+    let mut answer = ask_until(node, &step)?;
+    names.learn(answer.part("body"));
+    answer.normalise((node.address().port(), node.peer_port()));
+    for (name, id) in names.0.iter().filter(|(name, _)| **name != "peer") {
+        answer.blank("body", id, &format!("<{name}>"));
+    }
+    Ok(answer)
+}
+
+fn ask_until(node: &Node, step: &Step) -> anyhow::Result<Answer> {
     if !step.until {
         return once(node, step);
     }
@@ -43,10 +90,11 @@ pub(crate) fn status_of<'a>(answer: &'a Answer, step: &Step) -> &'a str {
 
 fn once(node: &Node, step: &Step) -> anyhow::Result<Answer> {
     let body = step.body.as_deref().map(text::expand).transpose()?;
-    let mut answer = match &step.send {
+    Ok(match &step.send {
         Send::Http { method, target } => {
             let body = body.as_deref().map(text::encode_bytes).transpose()?;
-            let bytes = http1::request(method, target, &step.headers, body.as_deref().map(str::as_bytes));
+            let target = text::expand(target)?;
+            let bytes = http1::request(method, &target, &step.headers, body.as_deref().map(str::as_bytes));
             http_answer(node, &bytes)
         }
         Send::Bytes => {
@@ -65,9 +113,7 @@ fn once(node: &Node, step: &Step) -> anyhow::Result<Answer> {
                 Err(_) => no_answer(),
             }
         }
-    };
-    answer.normalise((node.address().port(), node.peer_port()));
-    Ok(answer)
+    })
 }
 
 fn http_answer(node: &Node, bytes: &[u8]) -> Answer {

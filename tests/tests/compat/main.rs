@@ -21,6 +21,7 @@ use ::tests::{Node, Program};
 use anyhow::Context;
 
 use crate::allowed::{Allowed, Difference};
+use crate::exchange::Names;
 use crate::scenario::{Scenario, Step};
 
 /// The issue asks for this many at least.
@@ -123,10 +124,12 @@ fn run(
     let (etcd, kvorum) = (Node::start(etcd, &[])?, Node::start(kvorum, &[])?);
     let mut findings = Findings::default();
     let mut transcripts = [String::new(), String::new()];
+    let mut names = (Names::of(&etcd), Names::of(&kvorum));
     for step in &scenario.steps {
         let place = format!("{}.txt:{}", scenario.name, step.line);
-        let theirs = exchange::ask(&etcd, step).with_context(|| format!("{place} to etcd"))?;
-        let ours = exchange::ask(&kvorum, step).with_context(|| format!("{place} to Kvorum"))?;
+        let theirs = exchange::ask(&etcd, step, &mut names.0).with_context(|| format!("{place} to etcd"))?;
+        let ours =
+            exchange::ask(&kvorum, step, &mut names.1).with_context(|| format!("{place} to Kvorum"))?;
         findings.requests = findings.requests.saturating_add(1);
         let status = exchange::status_of(&theirs, step);
         if status != step.status {

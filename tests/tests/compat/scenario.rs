@@ -11,12 +11,12 @@
 //! ```
 //!
 //! The number is the status that real etcd answers, and is checked, so that a scenario cannot rot unseen.
-//! `b"foo"` in a JSON body is the base64 of foo, and `${repeat:x:9}` is nine x.
+//! `b"foo"` in a JSON body is the base64 of foo, `${repeat:x:9}` is nine x, and ids and ports are `${member}`,
+//! `${member-hex}`, `${peer}`, `${added}`, `${added-hex}` (see [`crate::exchange::Names`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ::tests::text;
 use anyhow::{Context, bail};
 
 /// How a request is sent.
@@ -100,7 +100,7 @@ fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
         Some(("grpc", method)) => Send::Grpc { method: method.to_owned() },
         Some(("grpc-bytes", path)) => Send::GrpcBytes { path: path.to_owned() },
         Some((method, target)) if method.chars().all(|char| char.is_ascii_uppercase()) => {
-            Send::Http { method: method.to_owned(), target: text::expand(target)? }
+            Send::Http { method: method.to_owned(), target: target.to_owned() }
         }
         _ => bail!("`{title}` is no request"),
     };
