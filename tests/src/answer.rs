@@ -101,6 +101,7 @@ fn normalise_body(body: &str, (client, peer): (u16, u16)) -> String {
         body = blank_after(&body, prefix, |char| char.is_ascii_digit(), "\"", blank);
     }
     body = blank_after(&body, "\"id\":\"", |char| char.is_ascii_hexdigit(), "\"", "<member>");
+    body = sort_members(body);
     blank_after(
         &body,
         "\"expiration\":\"",
@@ -108,6 +109,17 @@ fn normalise_body(body: &str, (client, peer): (u16, u16)) -> String {
         "\"",
         "<time>",
     )
+}
+
+/// Members are listed by id, and ids differ from server to server: puts them in order of what is left of them.
+fn sort_members(body: String) -> String {
+    const BEGIN: &str = "\"members\":[{";
+    const BETWEEN: &str = "},{";
+    let Some((before, rest)) = body.split_once(BEGIN) else { return body };
+    let Some((members, after)) = rest.rsplit_once("}]") else { return body };
+    let mut members: Vec<&str> = members.split(BETWEEN).collect();
+    members.sort_unstable();
+    format!("{before}{BEGIN}{}}}]{after}", members.join(BETWEEN))
 }
 
 /// Blanks each run of `allowed` between `prefix` and `end`.
@@ -193,6 +205,10 @@ mod tests {
         );
         assert_eq!(normal("body", r#"{"cluster_id":"x"}"#), r#"{"cluster_id":"x"}"#);
         assert_eq!(normal("body", "http://127.0.0.1:23790"), "http://127.0.0.1:<client port>");
+        assert_eq!(
+            normal("body", r#"{"members":[{"id":"b1","name":"z"},{"id":"c2","name":"a"}]}"#),
+            r#"{"members":[{"id":"<member>","name":"a"},{"id":"<member>","name":"z"}]}"#
+        );
         assert_eq!(normal("header x-etcd-index", "4"), "4");
         assert_eq!(normal("header x-raft-index", "4"), "<index>");
         assert_eq!(normal("header x-etcd-cluster-id", "0a"), "0a");
