@@ -309,3 +309,6 @@ fn refusal<T>(result: Result<T, mvcc::WriteError>) -> Result<Result<T, Refused>,
         Err(fatal) => Err(fatal),
     }
 }
+
+#[cfg(test)]
+mod tests;
