@@ -42,8 +42,12 @@ impl Member {
 
     /// Makes a change if it is legal, and tells who is there then.
     pub(crate) async fn change(&self, change: Change) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        // On what this member knows, as in etcd: a cluster that waits for a member to start says so at once, and
+        // not that the request timed out.
+        self.check_strictly(&change)?;
         self.catch_up(Consistency::Linearizable).await?;
-        self.judge(&change)?;
+        self.house.wing.enter().members.judge(&change).map_err(refusal)?;
+        self.check_strictly(&change)?;
         let (command, kind) = match change {
             Change::Add(member) => {
                 let id = member.id;
@@ -66,13 +70,12 @@ impl Member {
         }
     }
 
-    fn judge(&self, change: &Change) -> Result<(), Fault> {
-        let rooms = self.house.wing.enter();
-        rooms.members.judge(change).map_err(refusal)?;
+    fn check_strictly(&self, change: &Change) -> Result<(), Fault> {
         if !self.strict_reconfiguration {
             return Ok(());
         }
-        check_strictly(&rooms.members.list(), change, &self.reach()).map_err(|risk| match risk {
+        let members = self.house.wing.enter().members.list();
+        check_strictly(&members, change, &self.reach()).map_err(|risk| match risk {
             Risk::NotEnoughStarted => Fault::NotEnoughStarted,
             Risk::Unhealthy => Fault::Unhealthy,
         })
