@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::activity::{Activity, Verdict, Watched};
+use crate::authority::Lenient;
 use crate::body::Body;
 use crate::json::Forms;
 use crate::meters::Meters;
@@ -120,7 +121,7 @@ impl Gateway {
         };
         let limits = self.shared.limits;
         let activity = Arc::new(Activity::default());
-        let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+        let io = TokioIo::new(Lenient::new(Watched::new(stream, Arc::clone(&activity))));
         let service = service_fn(|request: Request<Incoming>| {
             let (shared, call) = (Arc::clone(&self.shared), activity.begin());
             async move {

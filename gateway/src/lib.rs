@@ -12,6 +12,7 @@ mod gateway;
 mod limits;
 
 mod activity;
+mod authority;
 mod body;
 mod meters;
 mod refusal;

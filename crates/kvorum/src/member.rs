@@ -100,7 +100,16 @@ impl Running {
         let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
         let settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
-        let (member, folder) = tokio::task::spawn_blocking(start).await??;
+        let started = tokio::task::spawn_blocking(start);
+        let (member, folder) = if has_data {
+            // Asked while the folder is opened; nothing is said to anybody before the answers are here.
+            let (neighbours, started) = tokio::join!(bootstrap::neighbours(&plan), started);
+            let (member, folder) = started??;
+            bootstrap::check_neighbours(&neighbours, member.cluster())?;
+            (member, folder)
+        } else {
+            started.await??
+        };
         for listener in peers {
             listener.into_std().and_then(|listener| member.serve_peers(listener))?;
         }

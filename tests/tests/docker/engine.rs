@@ -134,6 +134,8 @@ impl Engine {
         let log = File::create(at("log")).context("make its log")?;
         let child = Command::new("dockerd")
             .args(["--host", &host])
+            // Nothing of the machine's network is changed: published ports and the members' own bridge need none of it.
+            .args(["--bridge=none", "--iptables=false", "--ip-forward=false"])
             .arg("--data-root")
             .arg(at("data"))
             .arg("--exec-root")

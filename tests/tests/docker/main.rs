@@ -79,7 +79,7 @@ fn all() -> Vec<u16> {
 }
 
 fn endpoints(ports: &[u16]) -> String {
-    let urls: Vec<String> = ports.iter().map(|port| format!("--endpoints=http://127.0.0.1:{port}")).collect();
+    let urls: Vec<String> = ports.iter().map(|port| format!("--endpoints=127.0.0.1:{port}")).collect();
     urls.join(",").replace(",--endpoints=", ",")
 }
 
@@ -118,7 +118,7 @@ fn leader() -> anyhow::Result<usize> {
 fn check_tables() -> anyhow::Result<()> {
     let status = etcdctl(&all(), &["endpoint", "status", "-w", "table"])?;
     for (_, port) in MEMBERS {
-        ensure!(status.contains(&format!("http://127.0.0.1:{port}")), "{status}");
+        ensure!(status.contains(&format!("127.0.0.1:{port} ")), "{status}");
     }
     let leaders = status.lines().filter(|line| line.split('|').any(|cell| cell.trim() == "true")).count();
     ensure!(leaders == 1, "one leads: {status}");
