@@ -42,6 +42,7 @@ pub use proposal::{Change, Committed, Kind, NotTaken, Proposal, Readable};
 pub use replica::{Append, Output, Replica, ReplicaConfig};
 pub use snapshot::{NoSnapshots, SnapshotMark, SnapshotOffer, SnapshotSource};
 pub use standing::{PeerProgress, PeerState, Role, Seat, Standing, Survey};
+pub use writer::write_down;
 
 /// The first index and term of a new cluster's log: before any entry, at a term that no election reaches, so
 /// that the first leader's term is 2 as in etcd.

@@ -35,7 +35,7 @@ pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
     let mut batch = Batch::new();
     while jobs.take(&mut taken, None) {
         let install = |mark: &SnapshotMark| floor.install(mark);
-        match write(&mut wal, &mut batch, taken.drain(..), install) {
+        match work(&mut wal, &mut batch, taken.drain(..), install) {
             // This thread steps the replica with the news: what waited for it comes back as the next job.
             Ok(Some(durable)) => {
                 floor.report(Input::Persisted(durable), || jobs.is_empty());
@@ -64,36 +64,65 @@ fn seal(wal: &mut Wal, batch: &mut Batch) {
     }
 }
 
-/// Writes all that waits and says up to which piece of work it is durable.
-fn write(
+/// Does all that waits and says up to which piece of work the log is durable.
+fn work(
     wal: &mut Wal,
     batch: &mut Batch,
     jobs: impl Iterator<Item = Job>,
-    install: impl Fn(&SnapshotMark) -> Result<(), String>,
+    install: impl FnMut(&SnapshotMark) -> Result<(), String>,
+) -> Result<Option<u64>, Failure> {
+    let mut release = None;
+    let appends = jobs.filter_map(|job| match job {
+        Job::Append(append) => Some(append),
+        Job::Release(index) => {
+            release = Some(index);
+            None
+        }
+    });
+    let durable = write_down(wal, batch, appends, install)?;
+    if let Some(index) = release {
+        wal.release(index)?;
+    }
+    Ok(durable)
+}
+
+/// Writes appends in their order, with one sync, and says up to which number they are durable. `install` makes the
+/// state of a snapshot live and durable; it is called before the log begins anew behind it.
+///
+/// The member's thread and the simulator both write by this.
+pub fn write_down(
+    wal: &mut Wal,
+    batch: &mut Batch,
+    appends: impl Iterator<Item = Append>,
+    mut install: impl FnMut(&SnapshotMark) -> Result<(), String>,
 ) -> Result<Option<u64>, Failure> {
     let mut durable = None;
-    let mut release = None;
+    let mut hard_state = None;
+    // The last index in the batch.
+    let mut last = None;
     batch.clear();
-    for job in jobs {
-        match job {
-            Job::Append(append) => {
-                durable = Some(append.number);
-                if let Some(mark) = &append.snapshot {
-                    // What was to be written before would be thrown away now: the snapshot holds all of it.
-                    batch.clear();
-                    install(mark).map_err(|reason| Failure::Install { index: mark.index, reason })?;
-                    begin_anew(wal, mark, append.hard_state())?;
-                }
-                append.write_into(batch);
-            }
-            Job::Release(index) => release = Some(index),
+    for append in appends {
+        durable = Some(append.number);
+        hard_state = append.hard_state().or(hard_state);
+        if let Some(mark) = &append.snapshot {
+            // What was to be written before would be thrown away now: the snapshot holds all of it. But for term
+            // and vote.
+            batch.clear();
+            last = None;
+            install(mark).map_err(|reason| Failure::Install { index: mark.index, reason })?;
+            begin_anew(wal, mark, hard_state)?;
         }
+        let first = append.entries.first().map(|entry| entry.index);
+        if first.zip(last).is_some_and(|(first, last)| first <= last) {
+            // A batch holds one entry for an index: what is replaced already is written before.
+            wal.append(batch, Durability::Later)?;
+            batch.clear();
+        }
+        append.write_into(batch);
+        last = append.entries.last().map(|entry| entry.index).or(last);
     }
     if durable.is_some() {
         wal.append(batch, Durability::Synced)?;
-    }
-    if let Some(index) = release {
-        wal.release(index)?;
     }
     Ok(durable)
 }

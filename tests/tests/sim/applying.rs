@@ -11,7 +11,7 @@ use crate::disk::rows_of;
 use crate::history::{Answer, Ask};
 use crate::invariants::state::{self, HASH_EVERY, States};
 use crate::invariants::{Verdict, Violation};
-use crate::member::{Seat, words};
+use crate::member::words;
 use crate::planted::Planted;
 use crate::world::World;
 
@@ -78,7 +78,7 @@ impl World {
         }
         life.replica.change_applied(change);
         if change == Change::Remove(id) {
-            self.members[place].seat = Seat::Left;
+            self.members[place].leaving = true;
         }
         self.joins(change);
         Ok(())
@@ -88,6 +88,7 @@ impl World {
     fn compare(&mut self, place: usize) -> Verdict {
         let Some(life) = &self.members[place].life else { return Ok(()) };
         let index = life.machine.position().index.0;
+        self.checks.state.tells(place, &life.machine)?;
         if index % HASH_EVERY == 0 {
             let rows = rows_of(life.lent.store()).map_err(|error| Violation::new("store", words(&error)))?;
             self.checks.state.holds(place, index, state::hash(&life.machine, &rows)?)?;

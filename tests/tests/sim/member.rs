@@ -9,8 +9,8 @@ use std::sync::Arc;
 use apply::{Machine, Position};
 use bytes::Bytes;
 use consensus::{
-    Append, BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Committed, Readable, Replica, ReplicaConfig, SnapshotMark,
-    SnapshotSource,
+    Append, BOOTSTRAP_INDEX, BOOTSTRAP_TERM, Committed, Fetch, Fetched, Readable, Replica, ReplicaConfig,
+    SnapshotMark, SnapshotSource,
 };
 use parking_lot::Mutex;
 use store::Family;
@@ -47,6 +47,8 @@ pub(crate) struct Member {
     pub(crate) life: Option<Life>,
     /// What it is to the cluster.
     pub(crate) seat: Seat,
+    /// It knows that it was removed.
+    pub(crate) leaving: bool,
     /// It stands still until then.
     pub(crate) stands_until: Micros,
     /// How long its disk takes, at most.
@@ -103,8 +105,20 @@ pub(crate) struct Life {
     pub(crate) snapshots: Arc<Snapshots>,
     /// States that were fetched, by the name under which they were offered.
     pub(crate) fetched: BTreeMap<Bytes, Rows>,
+    /// Readings of the log for others that are under way: asked for, or already done.
+    pub(crate) reading: VecDeque<Reading>,
+    /// The newest number in a read context that left.
+    pub(crate) newest_read: u64,
     /// The log was released up to here.
     pub(crate) released: u64,
+}
+
+/// A reading of the log that is done aside: before or after whatever happens meanwhile.
+pub(crate) enum Reading {
+    /// Not yet.
+    Asked(Fetch),
+    /// Done.
+    Done(Fetched),
 }
 
 /// Why a member does not start.
@@ -212,6 +226,7 @@ impl Member {
             lives: 0,
             life: None,
             seat,
+            leaving: false,
             stands_until: 0,
             disk_time: 500,
             apply_time: 0,
@@ -271,6 +286,8 @@ impl Member {
             waiting: Vec::new(),
             snapshots,
             fetched: BTreeMap::new(),
+            reading: VecDeque::new(),
+            newest_read: 0,
         });
         Ok(())
     }
@@ -301,8 +318,11 @@ impl Member {
         let leaves_out = planted == Some(Planted::InstallWithoutReset) && self.files.origin.is_some();
         let begin = self.beginning(&wal).filter(|_| !leaves_out);
         if let Some((index, term)) = begin {
-            hard_state.term = hard_state.term.max(term);
-            hard_state.commit = hard_state.commit.max(index);
+            hard_state = HardState {
+                term: hard_state.term.max(term),
+                vote: if hard_state.term < term { 0 } else { hard_state.vote },
+                commit: hard_state.commit.max(index),
+            };
             wal.reset_to(index, term, Some(hard_state)).map_err(|_| NoStart::Disk)?;
         }
         if planted == Some(Planted::LoseHardState) {

@@ -2,6 +2,9 @@
 //!
 //! Each is a few lines in the simulator's own layers (member, disk, network); the crates under test have none.
 
+use bytes::Bytes;
+use types::MemberId;
+
 /// A fault, and what it does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Planted {
@@ -21,6 +24,9 @@ pub(crate) enum Planted {
     ReleaseTooFar,
     /// All lives of a member use the same boot nonce: read contexts and forward numbers come again.
     ReuseNonce,
+    /// A member's questions for a read index all have the same context, so that an answer to an earlier one is
+    /// taken for the answer to the newest.
+    ReuseReadContext,
     /// Reads are answered at once, without a read index.
     ReadWithoutIndex,
     /// Reads do not wait until their index is applied.
@@ -59,7 +65,7 @@ pub(crate) enum Planted {
 
 impl Planted {
     /// All of them.
-    pub(crate) const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::AcknowledgeBeforeSync,
         Self::IgnoreFileSync,
         Self::IgnoreFolderSync,
@@ -68,6 +74,7 @@ impl Planted {
         Self::TruncateLog,
         Self::ReleaseTooFar,
         Self::ReuseNonce,
+        Self::ReuseReadContext,
         Self::ReadWithoutIndex,
         Self::ReadBeforeApply,
         Self::ReadAsLeader,
@@ -86,4 +93,18 @@ impl Planted {
         Self::RemovedReturns,
         Self::SharedLog,
     ];
+}
+
+/// Where the number of a question stands in a read context: after the member's id, its life and the term.
+const SEQUENCE_AT: usize = 24;
+
+/// A message of raft with another number in the read context of `asker` that it carries, and the number that it had.
+/// `None` if it carries none.
+pub(crate) fn with_sequence(message: &Bytes, asker: MemberId, sequence: u64) -> Option<(Bytes, u64)> {
+    let id = asker.0.to_be_bytes();
+    let at = message.windows(id.len()).position(|window| window == id)? + SEQUENCE_AT;
+    let before: [u8; 8] = message.get(at..at + 8)?.try_into().ok()?;
+    let mut changed = message.to_vec();
+    changed[at..at + 8].copy_from_slice(&sequence.to_be_bytes());
+    Some((Bytes::from(changed), u64::from_be_bytes(before)))
 }

@@ -1,18 +1,19 @@
 //! What a member does on its disks: the log's writes, the database's flushes, snapshots made and installed, and the
 //! log released.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use apply::Machine;
+use apply::{Machine, Position};
 use bytes::Bytes;
-use consensus::{Append, SnapshotMark, SnapshotOffer};
+use consensus::{Append, Committed, Failure, SnapshotMark, SnapshotOffer, write_down};
 use store::Family;
 use wal::double::Loss;
-use wal::{AppendError, Batch, Durability, HardState};
+use wal::{AppendError, Batch};
 
-use crate::disk::{Lent, Row, rows_of};
+use crate::chance::Chance;
+use crate::disk::{Lent, Row, Rows, rows_of};
 use crate::invariants::{Verdict, Violation, logs, state};
 use crate::member::{Files, Life, place_of};
 use crate::planted::Planted;
@@ -24,10 +25,12 @@ enum Stopped {
     Against(Violation),
 }
 
-impl From<AppendError> for Stopped {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Disk(_) | AppendError::Failed => Self::Disk,
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Append(AppendError::Disk(_) | AppendError::Failed) | Failure::Install { .. } => {
+                Self::Disk
+            }
             other => Self::Against(Violation::new("log", other.to_string())),
         }
     }
@@ -45,7 +48,7 @@ impl World {
         let Some(life) = &mut self.members[place].life else { return Ok(()) };
         let count = std::mem::take(&mut life.in_write);
         let appends: VecDeque<Append> = life.writing.drain(..count).collect();
-        match self.write_down(place, &appends) {
+        match self.write_down(place, appends) {
             Ok(number) => {
                 let Some(life) = &mut self.members[place].life else { return Ok(()) };
                 let (first, last) = (life.wal.first_index(), life.wal.last_index());
@@ -69,24 +72,33 @@ impl World {
         self.ended(place, (!full).then_some(loss));
     }
 
-    fn write_down(&mut self, place: usize, appends: &VecDeque<Append>) -> Result<u64, Stopped> {
-        let mut number = 0;
+    fn write_down(&mut self, place: usize, appends: VecDeque<Append>) -> Result<u64, Stopped> {
+        let entries: Vec<_> = appends.iter().flat_map(|append| append.entries.clone()).collect();
+        let snapshots = appends.iter().filter(|append| append.snapshot.is_some()).count() as u64;
+        let member = &mut self.members[place];
+        let Some(life) = &mut member.life else { return Err(Stopped::Disk) };
+        let mut mason = Mason {
+            place,
+            planted: self.planted,
+            chance: &mut self.chance,
+            crashes: !self.healing,
+            files: &mut member.files,
+            machine: &mut life.machine,
+            lent: &mut life.lent,
+            applying: &mut life.applying,
+            fetched: &mut life.fetched,
+            against: None,
+        };
         let mut batch = Batch::new();
-        for append in appends {
-            number = append.number;
-            if let Some(mark) = &append.snapshot {
-                self.install(place, mark, append.hard_state())?;
-            }
-            let Some(life) = &mut self.members[place].life else { return Err(Stopped::Disk) };
-            // An entry that replaces one that waits in the batch needs a batch of its own.
-            batch.clear();
-            append.write_into(&mut batch);
-            life.wal.append(&mut batch, Durability::Later)?;
+        let install = |mark: &SnapshotMark| mason.install(mark);
+        let written = write_down(&mut life.wal, &mut batch, appends.into_iter(), install);
+        if let Some(violation) = mason.against {
+            return Err(Stopped::Against(violation));
         }
-        let Some(life) = &mut self.members[place].life else { return Err(Stopped::Disk) };
-        life.wal.sync()?;
+        let number = written?.unwrap_or_default();
+        self.counts.installs += snapshots;
         let reader = life.wal.reader();
-        for entry in appends.iter().flat_map(|append| &append.entries) {
+        for entry in entries {
             if reader.term(entry.index) == Some(entry.term) {
                 let before = reader.term(entry.index - 1);
                 let hash = logs::hash(&[&entry.context, &entry.data]);
@@ -94,64 +106,6 @@ impl World {
             }
         }
         Ok(number)
-    }
-
-    /// A snapshot takes the place of state and log, in the order in which the program does it.
-    fn install(
-        &mut self,
-        place: usize,
-        mark: &SnapshotMark,
-        hard_state: Option<HardState>,
-    ) -> Result<(), Stopped> {
-        let (index, term) = (mark.index, mark.term);
-        self.crash_point(place)?;
-        let planted = self.planted;
-        let member = &mut self.members[place];
-        let Some(life) = &mut member.life else { return Err(Stopped::Disk) };
-        let fetched = life.fetched.remove(&mark.id);
-        let Some(mut rows) = fetched else {
-            let what = format!("member {place} is to install a snapshot that it has not fetched: {mark:?}");
-            return Err(Violation::new("snapshot", what).into());
-        };
-        if planted == Some(Planted::SnapshotWithoutRoster) {
-            let own = rows_of(life.lent.store()).map_err(|error| failed(&error))?;
-            let is_member = |row: &&Row| row.0 == Family::Members;
-            let others = rows.iter().filter(|row| !is_member(row));
-            rows = Rc::new(others.chain(own.iter().filter(is_member)).cloned().collect());
-        }
-        let position = apply::Position { index, term };
-        // From here on the next start finds the new state.
-        member.files = Files { rows: Rc::clone(&rows), position, origin: Some((index.0, term.0)) };
-        self.swap(place)?;
-        self.crash_point(place)?;
-        let Some(life) = &mut self.members[place].life else { return Err(Stopped::Disk) };
-        let hard_state = hard_state.unwrap_or(life.wal.hard_state());
-        let commit = hard_state.commit.max(index.0);
-        life.wal.reset_to(index.0, term.0, Some(HardState { commit, ..hard_state }))?;
-        self.trace.say(self.now, || format!("{place}    installed the snapshot of {index}"));
-        self.counts.installs += 1;
-        Ok(())
-    }
-
-    /// The machine goes on from what the files hold.
-    fn swap(&mut self, place: usize) -> Result<(), Stopped> {
-        let member = &mut self.members[place];
-        let Some(life) = &mut member.life else { return Err(Stopped::Disk) };
-        let lent = Lent::with(&member.files.rows).map_err(|error| failed(&error))?;
-        life.machine = Machine::open(Arc::clone(lent.store())).map_err(|error| failed(&error))?;
-        life.lent = lent;
-        let index = life.machine.position().index;
-        life.applying.retain(|entry| entry.index > index);
-        Ok(())
-    }
-
-    /// Here power may go.
-    fn crash_point(&mut self, place: usize) -> Result<(), Stopped> {
-        if !self.healing && self.chance.happens(120) {
-            self.trace.say(self.now, || format!("{place}    loses power during an install"));
-            return Err(Stopped::Disk);
-        }
-        Ok(())
     }
 
     /// A snapshot was fetched, or its giver is gone or out of reach.
@@ -249,6 +203,65 @@ impl World {
             life.machine.mvcc().sweep(50).map_err(|error| failed(&error))?;
         }
         self.turn(place)
+    }
+}
+
+/// Puts a snapshot in the place of everything, in the order in which the program does it.
+struct Mason<'a> {
+    place: usize,
+    planted: Option<Planted>,
+    chance: &'a mut Chance,
+    crashes: bool,
+    files: &'a mut Files,
+    machine: &'a mut Machine,
+    lent: &'a mut Lent,
+    applying: &'a mut VecDeque<Committed<u64>>,
+    fetched: &'a mut BTreeMap<Bytes, Rows>,
+    against: Option<Violation>,
+}
+
+impl Mason<'_> {
+    fn install(&mut self, mark: &SnapshotMark) -> Result<(), String> {
+        self.crash_point()?;
+        let Some(rows) = self.fetched.remove(&mark.id) else {
+            let what = format!("member {} is to install what it has not fetched: {mark:?}", self.place);
+            self.against = Some(Violation::new("snapshot", what.clone()));
+            return Err(what);
+        };
+        let position = Position { index: mark.index, term: mark.term };
+        let origin = Some((mark.index.0, mark.term.0));
+        if let Err(violation) = self.move_in(rows, position, origin) {
+            self.against = Some(violation);
+            return Err("it cannot be opened".to_owned());
+        }
+        // The next start finds the new state, and the old log.
+        self.crash_point()
+    }
+
+    fn move_in(
+        &mut self,
+        mut rows: Rows,
+        position: Position,
+        origin: Option<(u64, u64)>,
+    ) -> Result<(), Violation> {
+        if self.planted == Some(Planted::SnapshotWithoutRoster) {
+            let own = rows_of(self.lent.store()).map_err(|error| failed(&error))?;
+            let is_member = |row: &&Row| row.0 == Family::Members;
+            let others = rows.iter().filter(|row| !is_member(row));
+            rows = Rc::new(others.chain(own.iter().filter(is_member)).cloned().collect());
+        }
+        let lent = Lent::with(&rows).map_err(|error| failed(&error))?;
+        *self.machine = Machine::open(Arc::clone(lent.store())).map_err(|error| failed(&error))?;
+        *self.lent = lent;
+        *self.files = Files { rows, position, origin };
+        let index = self.machine.position().index;
+        self.applying.retain(|entry| entry.index > index);
+        Ok(())
+    }
+
+    /// Here power may go.
+    fn crash_point(&mut self) -> Result<(), String> {
+        if self.crashes && self.chance.happens(120) { Err("power is gone".to_owned()) } else { Ok(()) }
     }
 }
 

@@ -4,6 +4,7 @@ use consensus::{Append, Committed, NotTaken, Role, SnapshotOffer};
 
 use crate::history::Answer;
 use crate::invariants::{Verdict, Violation};
+use crate::member::Reading;
 use crate::network::Micros;
 use crate::plan::TICK;
 use crate::planted::Planted;
@@ -34,6 +35,7 @@ impl World {
             for offer in output.offers {
                 self.fetch(place, offer);
             }
+            self.read_aside(place);
         }
         self.look(place)?;
         self.release_reads(place)
@@ -114,6 +116,34 @@ impl World {
             return;
         }
         self.answer(operation, Answer::Refused);
+    }
+
+    /// Readings for others take a while; what they find may be from its beginning or from its end.
+    fn read_aside(&mut self, place: usize) {
+        let member = &mut self.members[place];
+        let time = member.disk_time;
+        let Some(life) = &mut member.life else { return };
+        let number = life.number;
+        for fetch in life.replica.fetches() {
+            let reading =
+                if self.chance.happens(500) { Reading::Asked(fetch) } else { Reading::Done(fetch.run()) };
+            if let Some(life) = &mut self.members[place].life {
+                life.reading.push_back(reading);
+            }
+            let delay = self.chance.between(20, time);
+            self.after(delay, Event::ReadBack { place, life: number });
+        }
+    }
+
+    /// A reading is done.
+    pub(crate) fn read_back(&mut self, place: usize) -> Verdict {
+        let Some(life) = &mut self.members[place].life else { return Ok(()) };
+        match life.reading.pop_front() {
+            Some(Reading::Asked(fetch)) => life.replica.fetched(fetch.run()),
+            Some(Reading::Done(fetched)) => life.replica.fetched(fetched),
+            None => {}
+        }
+        self.turn(place)
     }
 
     fn fetch(&mut self, place: usize, offer: SnapshotOffer) {

@@ -18,8 +18,9 @@ use crate::invariants::{Checks, Verdict, Violation, promises};
 use crate::member::{Files, Member, NoStart, Seat, id_of, place_of};
 use crate::network::{Micros, Network, Parcel};
 use crate::plan::{Plan, TICK};
-use crate::planted::Planted;
+use crate::planted::{Planted, with_sequence};
 use crate::trace::Trace;
+use types::MemberId;
 
 /// Something that will happen.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub(crate) enum Event {
     Apply { place: usize, life: u64 },
     /// A member's chores are due: flush, release, snapshots, expiry.
     Chores { place: usize, life: u64 },
+    /// A reading of the log for others is done.
+    ReadBack { place: usize, life: u64 },
     /// A snapshot is here, or will not come.
     Fetched { place: usize, life: u64, offer: SnapshotOffer },
     /// A client thinks of something.
@@ -56,6 +59,7 @@ impl Event {
             | Self::Written { place, life }
             | Self::Apply { place, life }
             | Self::Chores { place, life }
+            | Self::ReadBack { place, life }
             | Self::Fetched { place, life, .. } => Some((*place, *life)),
             _ => None,
         }
@@ -248,6 +252,7 @@ impl World {
             Event::Written { place, .. } => self.written(place),
             Event::Apply { place, .. } => self.apply(place),
             Event::Chores { place, life } => self.chores(place, life),
+            Event::ReadBack { place, .. } => self.read_back(place),
             Event::Fetched { place, offer, .. } => self.fetched(place, offer),
             Event::Act(client) => self.act(client),
             Event::GiveUp { client, operation } => {
@@ -266,11 +271,6 @@ impl World {
     fn tick(&mut self, place: usize, life: u64) -> Verdict {
         let member = &mut self.members[place];
         let tick = member.clock.tick();
-        if member.seat == Seat::Left {
-            // Removed, and what it had to say is said.
-            member.life = None;
-            return Ok(());
-        }
         if let Some(life) = &mut member.life {
             life.replica.tick();
         }
@@ -278,6 +278,9 @@ impl World {
         if self.chance.happens(150) {
             self.make_snapshot(place)?;
             self.expire(place);
+        }
+        if self.members[place].leaving {
+            self.leaves(place);
         }
         self.turn(place)
     }
@@ -295,6 +298,7 @@ impl World {
             return Ok(());
         }
         let (from_id, to_id) = (id_of(from), id_of(to));
+        let planted = self.planted;
         let Some(life) = &mut self.members[to].life else { return Ok(()) };
         // Links to and from who was removed are refused by the transport.
         if life.machine.members().is_removed(from_id) {
@@ -303,16 +307,33 @@ impl World {
             }
             return Ok(());
         }
-        let envelope = Envelope::decode(from_id, to_id, parcel.bytes)
+        let mut bytes = parcel.bytes;
+        if planted == Some(Planted::ReuseReadContext)
+            && let Some((answer, _)) = with_sequence(&bytes, to_id, life.newest_read)
+        {
+            bytes = answer;
+        }
+        let envelope = Envelope::decode(from_id, to_id, bytes)
             .map_err(|error| Violation::new("messages", error.to_string()))?;
         self.trace.say(self.now, || format!("{to} <- {from}  {}", envelope.describe()));
         life.replica.receive(envelope);
         self.turn(to)
     }
 
-    /// A member learns from its peers that it was removed.
+    /// A member knows that it was removed. It stays until a majority of the others knows too: they may need its vote
+    /// to find out. (The program stays for a while and cannot know; if it is cut off for all of that time, or ends
+    /// meanwhile, a cluster of two can lose its leader for ever with it, as with etcd.)
     fn leaves(&mut self, place: usize) {
-        self.trace.say(self.now, || format!("{place} is told that it was removed"));
+        let id = id_of(place);
+        let voters = self.checks.membership.newest().voters;
+        let knows = |voter: &MemberId| {
+            let life = self.members[place_of(*voter)].life.as_ref();
+            life.is_some_and(|life| life.machine.members().is_removed(id))
+        };
+        if voters.iter().filter(|voter| knows(voter)).count() * 2 <= voters.len() {
+            return;
+        }
+        self.trace.say(self.now, || format!("{place} was removed and leaves"));
         let member = &mut self.members[place];
         (member.seat, member.life) = (Seat::Left, None);
     }
@@ -327,7 +348,14 @@ impl World {
             }
         }
         let to = place_of(envelope.to);
-        let bytes = envelope.encode();
+        let mut bytes = envelope.encode();
+        if self.planted == Some(Planted::ReuseReadContext)
+            && let Some((question, sequence)) = with_sequence(&bytes, envelope.from, 0)
+            && let Some(life) = &mut self.members[from].life
+        {
+            bytes = question;
+            life.newest_read = life.newest_read.max(sequence);
+        }
         let raft = bytes.first() == Some(&1);
         let lives = (self.members[from].lives, self.members.get(to).map_or(0, |member| member.lives));
         let parcel = Parcel { from, to, lives, raft, bytes };

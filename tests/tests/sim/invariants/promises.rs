@@ -49,7 +49,8 @@ impl Promise {
         require(NAME, self.term <= term, || {
             format!("member {place} speaks in term {}, but has only term {term} on disk", self.term)
         })?;
-        let acknowledged = self.acknowledged.unwrap_or_default();
+        // What an older term's leader is told was on disk; a later one may have had it replaced in the same write.
+        let acknowledged = self.acknowledged.filter(|_| self.term == term).unwrap_or_default();
         require(NAME, acknowledged <= last, || {
             format!("member {place} acknowledges index {acknowledged}, but its log ends at {last} on disk")
         })

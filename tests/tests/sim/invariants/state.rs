@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use apply::Machine;
+use apply::{Fingerprint, Machine};
 use command::Outcome;
 use store::Family;
 
@@ -20,6 +20,7 @@ pub(crate) const HASH_EVERY: u64 = 24;
 #[derive(Default)]
 pub(crate) struct States {
     by_index: BTreeMap<u64, (u64, usize)>,
+    fingerprints: BTreeMap<u64, (Option<Fingerprint>, usize)>,
 }
 
 impl States {
@@ -27,6 +28,17 @@ impl States {
     pub(crate) fn holds(&mut self, place: usize, index: u64, hash: u64) -> Verdict {
         let (first, who) = *self.by_index.entry(index).or_insert((hash, place));
         require(NAME, first == hash, || format!("members {who} and {place} differ at index {index}"))
+    }
+
+    /// A member tells this fingerprint for this index: it is what members compare among themselves.
+    pub(crate) fn tells(&mut self, place: usize, machine: &Machine) -> Verdict {
+        let index = machine.position().index;
+        let told = machine.fingerprints().at(index);
+        require(NAME, told.is_some(), || format!("member {place} has no fingerprint of {index}"))?;
+        let (first, who) = self.fingerprints.entry(index.0).or_insert((told, place));
+        require(NAME, *first == told, || {
+            format!("members {who} and {place} have different fingerprints at index {index}")
+        })
     }
 
     /// A member applied an entry, with these outcomes.
