@@ -122,6 +122,8 @@ pub struct Replica<W, R> {
     paper: Paper,
     // Messages that may leave now.
     pub(crate) outbox: Vec<Envelope>,
+    // The last answer to entries: to whom, in which term, up to which index, in which tick.
+    acknowledged: Option<(u64, u64, u64, u64)>,
     broken: Option<LogError>,
 }
 
@@ -202,6 +204,7 @@ impl<W, R> Replica<W, R> {
             catching_up: CatchingUp::default(),
             paper: Paper { vote: (saved.term, saved.vote), ..Paper::default() },
             outbox: Vec::new(),
+            acknowledged: None,
             broken: None,
         };
         replica.look_at_members();
@@ -263,6 +266,8 @@ impl<W, R> Replica<W, R> {
     fn step(&mut self, message: Message) {
         match message.get_msg_type() {
             MessageType::MsgSnapshot => return self.receive_snapshot(message),
+            // Entries are always answered, whatever was said before.
+            MessageType::MsgAppend if !message.entries.is_empty() => self.acknowledged = None,
             MessageType::MsgTimeoutNow if !self.can_campaign() => return,
             // raft would pass it on in the sender's name. The sender asks again when it hears of another leader.
             MessageType::MsgReadIndex if !self.leads() => return,
@@ -427,6 +432,7 @@ impl<W, R> Replica<W, R> {
             // The only voter among listeners leads before its vote for itself is on disk.
             held_back.extend(at_once);
         }
+        held_back.retain(|message| !self.says_nothing_new(message));
         if !held_back.is_empty() {
             let envelopes = self.pack(held_back);
             self.paper.held_back.push_back((number, envelopes));
@@ -454,6 +460,16 @@ impl<W, R> Replica<W, R> {
             Envelope { from: self.id, to: MemberId(message.to), body: Body::Raft(message) }
         };
         messages.into_iter().map(pack).collect()
+    }
+
+    /// The news of a commit comes without entries, and raft answers it by what it has said of the entries before.
+    /// Nobody needs that twice in a tick; in the next it is said again, should it have been lost.
+    fn says_nothing_new(&mut self, message: &Message) -> bool {
+        if message.get_msg_type() != MessageType::MsgAppendResponse || message.reject {
+            return false;
+        }
+        let answer = (message.to, message.term, message.index, self.now);
+        self.acknowledged.replace(answer) == Some(answer)
     }
 
     fn with_tickets(&mut self, entry: Entry) -> Committed<W> {
