@@ -18,7 +18,7 @@ use mvcc::{Mvcc, Writer};
 use quota::Alarms;
 use store::{Batch, Store, StoreError};
 use types::v2;
-use types::{Alarm, AlarmKind, Index, LeaseId, MemberRecord, Revision, Term, Txn, TxnOp};
+use types::{Alarm, AlarmKind, Index, LeaseId, MemberId, MemberRecord, Revision, Term, Txn, TxnOp};
 use v2store::V2Store;
 
 pub use fingerprint::{FINGERPRINTS_MAX, Fingerprint, Fingerprints};
@@ -89,6 +89,17 @@ pub enum ApplyError {
     Store(#[from] StoreError),
 }
 
+/// A member cannot go on alone.
+#[derive(Debug, thiserror::Error)]
+pub enum ForsakeError {
+    /// It is none.
+    #[error("{0} is no member of the cluster, so it cannot go on alone")]
+    NotAMember(MemberId),
+    /// The batch could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Everything that is replicated. Its rooms may be read by anybody at any time; one caller applies.
 pub struct Machine {
     store: Arc<Store>,
@@ -132,6 +143,15 @@ impl Machine {
         self.fingerprint = fingerprint;
         self.fingerprints.begin(position.index, fingerprint);
         self.store.flush()
+    }
+
+    /// Goes on with one member alone, durably: all others count as removed. See [`Members::apply_solitude`].
+    pub fn forsake_others(&mut self, member: MemberId) -> Result<(), ForsakeError> {
+        let mut batch = self.store.batch();
+        self.members.apply_solitude(member, &mut batch).map_err(|_| ForsakeError::NotAMember(member))?;
+        self.store.write(batch)?;
+        self.store.flush()?;
+        Ok(())
     }
 
     /// The last entry applied; in memory, not necessarily on disk.

@@ -36,7 +36,7 @@ pub use aside::{Fetch, Fetched};
 pub use driver::{Door, Driver, DriverConfig, Failure, Refused, Sink};
 pub use envelope::{DecodeError, Envelope, Lane};
 pub use floor::Nudge;
-pub use log::LogError;
+pub use log::{LogError, commands_in};
 pub use mailbox::{Closed, Mailbox};
 pub use proposal::{Change, Committed, Kind, NotTaken, Proposal, Readable};
 pub use replica::{Append, Output, Replica, ReplicaConfig};

@@ -192,6 +192,11 @@ pub(crate) fn from_wal(read: wal::Entry) -> Entry {
     entry
 }
 
+/// The commands in an entry of the log, for who applies entries without a replica.
+pub fn commands_in(entry: wal::Entry) -> bytes::Bytes {
+    crate::tags::read(from_wal(entry)).0
+}
+
 /// The number by which the log knows the type of an entry.
 pub(crate) fn kind(entry: &Entry) -> u8 {
     match entry.get_entry_type() {

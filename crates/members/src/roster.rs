@@ -104,11 +104,7 @@ impl Members {
             Change::Update { id, peer_urls } => {
                 change_record(&mut roster, *id, batch, |record| record.peer_urls.clone_from(peer_urls));
             }
-            Change::Remove(id) => {
-                roster.records.remove(id);
-                roster.removed.insert(*id);
-                batch.put(Family::Members, &row::key(*id), &row::encode_removed(*id));
-            }
+            Change::Remove(id) => remove(&mut roster, *id, batch),
         }
         Ok(())
     }
@@ -129,6 +125,19 @@ impl Members {
         Ok(())
     }
 
+    /// Goes on with one member alone, which votes; all others are as if they had been removed. An operator's way out,
+    /// when most are lost for ever: it is outside of the log, and no other member may go on with the old list.
+    pub fn apply_solitude(&self, id: MemberId, batch: &mut Batch<'_>) -> Result<(), MemberRefusal> {
+        let mut roster = self.roster.write();
+        roster.known(id)?;
+        let others: Vec<MemberId> = roster.records.keys().copied().filter(|other| *other != id).collect();
+        for other in others {
+            remove(&mut roster, other, batch);
+        }
+        change_record(&mut roster, id, batch, |record| record.learner = false);
+        Ok(())
+    }
+
     /// Adds a founding member and stages its row.
     pub fn apply_founder(&self, record: MemberRecord, batch: &mut Batch<'_>) {
         put(&mut self.roster.write(), record, batch);
@@ -146,6 +155,12 @@ fn change_record(
         change(&mut record);
         put(roster, record, batch);
     }
+}
+
+fn remove(roster: &mut Roster, id: MemberId, batch: &mut Batch<'_>) {
+    roster.records.remove(&id);
+    roster.removed.insert(id);
+    batch.put(Family::Members, &row::key(id), &row::encode_removed(id));
 }
 
 fn put(roster: &mut Roster, record: MemberRecord, batch: &mut Batch<'_>) {

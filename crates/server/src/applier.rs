@@ -123,6 +123,19 @@ impl Applier {
         Ok(Checkpoint { position: machine.position(), voters, learners })
     }
 
+    /// Makes this member differ from the others, as no bug should.
+    #[cfg(test)]
+    pub(crate) fn disturb(&self, put: &types::Put) {
+        let stairs = self.stairs.lock();
+        let store = stairs.machine.store();
+        let mut batch = store.batch();
+        let mut writer = stairs.machine.mvcc().begin();
+        writer.put(put).expect("written");
+        writer.stage(&mut batch);
+        store.write(batch).expect("written");
+        writer.publish();
+    }
+
     /// Puts a machine with the state of a snapshot in the place of the one that is there.
     fn replace(&self, site: &Site, id: SnapshotId) -> Result<(), String> {
         let received = self.parts.fetcher.folder_of(id).ok_or("it was not fetched")?;

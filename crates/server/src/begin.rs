@@ -12,6 +12,7 @@ use telemetry::{Gauge, Histogram};
 use types::{ClusterId, Index, MemberId, Term};
 use wal::{Disk, HardState, Identity, Observer, Recovered, Wal};
 
+use crate::alone::go_on_alone;
 use crate::config::{Beginning, Config};
 use crate::measures::Measures;
 use crate::start::StartError;
@@ -70,6 +71,9 @@ pub(crate) fn begin(
         recovered.last_index = base.index.0;
     }
     let (cluster, id) = (ClusterId(recovered.identity.cluster), MemberId(recovered.identity.member));
+    if config.force_alone && machine.position() != Position::default() {
+        recovered.hard_state = go_on_alone(&mut machine, &mut wal, id)?;
+    }
     if machine.members().is_removed(id) {
         return Err(StartError::Removed { member: id });
     }

@@ -41,7 +41,7 @@ pub struct Config {
     pub learners_max: usize,
     /// Whether a start compares this member's state with the others' before it serves.
     pub corrupt_check_at_start: bool,
-    /// How often a leader compares the members' states; `None` is never.
+    /// How often a leader compares the members' states; `None` leaves that to this program.
     pub corrupt_check_every: Option<Duration>,
     /// Where what is said to other members runs: a runtime of its own, so that clients cannot delay a heartbeat.
     pub peers: tokio::runtime::Handle,

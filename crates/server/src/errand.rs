@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use consensus::Mailbox;
+use types::MemberId;
 
 use crate::applier::Applier;
 use crate::depot::Depot;
+use crate::integrity;
 use crate::member::House;
 
 /// How often it looks whether old snapshots can go.
@@ -18,10 +20,14 @@ pub(crate) enum Errand {
     Make,
     /// The snapshot that is wanted is to be fetched.
     Fetch,
+    /// Whether the members hold the same is to be found out; what is wrong with others counts too.
+    Compare,
+    /// Whether this member holds the same as the others.
+    CompareSelf,
 }
 
 /// Runs until the box is closed.
-pub(crate) fn run(house: &House, depot: &Depot, applier: &Applier, errands: &Mailbox<Errand>) {
+pub(crate) fn run(me: MemberId, house: &House, depot: &Depot, applier: &Applier, errands: &Mailbox<Errand>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "snapshots are neither made nor fetched"),
@@ -32,6 +38,11 @@ pub(crate) fn run(house: &House, depot: &Depot, applier: &Applier, errands: &Mai
             match errand {
                 Errand::Make => depot.make(&house.wing, applier),
                 Errand::Fetch => runtime.block_on(applier.fetch()),
+                Errand::Compare => runtime.block_on(integrity::compare(house, me, None)),
+                Errand::CompareSelf => {
+                    runtime.block_on(integrity::compare(house, me, Some(me)));
+                    house.shared.set_compared();
+                }
             }
         }
         depot.clean();

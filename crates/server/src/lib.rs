@@ -6,6 +6,7 @@
 //! INVARIANT: what waits is counted before it is let in and released when its ticket goes.
 //! INVARIANT: a member that failed once answers nothing more.
 
+mod alone;
 mod begin;
 mod config;
 mod start;
@@ -24,6 +25,7 @@ mod applier;
 mod depot;
 mod errand;
 mod fetch;
+mod integrity;
 mod site;
 
 mod housekeeper;
@@ -36,6 +38,7 @@ mod measures;
 pub mod folder;
 mod generation;
 
+pub use alone::AloneError;
 pub use config::{Beginning, Config};
 pub use member::Member;
 pub use shared::End;

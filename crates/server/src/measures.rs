@@ -129,7 +129,45 @@ impl Measures {
         for (gauge, (_, _, look_up)) in self.standing.iter().zip(STANDING) {
             gauge.set(look_up(member));
         }
+        self.look_at_peers(member);
         self.registry.render()
+    }
+}
+
+impl Measures {
+    fn look_at_peers(&self, member: &Member) {
+        let local = member.id.to_string();
+        for peer in member.house.transport.peers() {
+            let remote = peer.id.to_string();
+            let registry = &self.registry;
+            let count = |name, help, label, number| registry.counter(name, help, &[(label, &remote)]).absolute(number);
+            count(
+                "etcd_network_peer_sent_bytes_total",
+                "The total number of bytes sent to peers.",
+                "To",
+                peer.sent_bytes,
+            );
+            count(
+                "etcd_network_peer_received_bytes_total",
+                "The total number of bytes received from peers.",
+                "From",
+                peer.received_bytes,
+            );
+            count(
+                "etcd_network_peer_sent_failures_total",
+                "The total number of send failures from peers.",
+                "To",
+                peer.dropped_frames,
+            );
+            let between = [("Local", local.as_str()), ("Remote", remote.as_str())];
+            let gauge = |name, help, number| registry.gauge(name, help, &between).set(number);
+            gauge("etcd_network_known_peers", "The current number of known peers.", 1.0);
+            gauge(
+                "etcd_network_active_peers",
+                "The current number of active peer connections.",
+                flag(peer.connected_since.is_some()),
+            );
+        }
     }
 }
 

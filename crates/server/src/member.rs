@@ -55,6 +55,7 @@ pub struct Member {
     pub(crate) v2_enabled: bool,
     pub(crate) strict_reconfiguration: bool,
     pub(crate) election: Duration,
+    pub(crate) compare_first: bool,
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) measures: Measures,
@@ -99,7 +100,11 @@ impl Member {
             known.is_some_and(|member| !member.client_urls.is_empty())
         };
         let mut look = tokio::time::interval(LOOK);
-        while !is_known() || self.house.shared.leader() == MemberId(0) {
+        let shared = &self.house.shared;
+        while !is_known()
+            || shared.leader() == MemberId(0)
+            || self.compare_first && !shared.was_compared()
+        {
             look.tick().await;
         }
     }

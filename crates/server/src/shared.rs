@@ -38,6 +38,7 @@ pub(crate) struct Shared {
     leads: AtomicBool,
     confirmed: AtomicBool,
     corrupt: AtomicBool,
+    compared: AtomicBool,
     departed: AtomicBool,
     leader_changes: AtomicU64,
     born: Instant,
@@ -59,6 +60,7 @@ impl Shared {
             leads: AtomicBool::new(false),
             confirmed: AtomicBool::new(false),
             corrupt: AtomicBool::new(false),
+            compared: AtomicBool::new(false),
             departed: AtomicBool::new(false),
             leader_changes: AtomicU64::new(0),
             born: Instant::now(),
@@ -160,6 +162,15 @@ impl Shared {
 
     pub(crate) fn set_departed(&self) {
         self.departed.store(true, Ordering::Release);
+    }
+
+    /// Whether this member was compared with the others since it started.
+    pub(crate) fn was_compared(&self) -> bool {
+        self.compared.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_compared(&self) {
+        self.compared.store(true, Ordering::Release);
     }
 
     /// Ends the member because it cannot go on.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use apply::{Machine, Position};
 use consensus::{Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig};
@@ -13,6 +14,7 @@ use types::{ClusterId, Index, MemberId, MemberRecord};
 use wal::Wal;
 
 use crate::admission::Admission;
+use crate::alone::AloneError;
 use crate::applier::{Applier, Parts};
 use crate::asking::LARGE_READS_MAX;
 use crate::begin::{Begun, begin};
@@ -30,11 +32,15 @@ use crate::rooms::{Rooms, Wing};
 use crate::shared::{REMOVED, Shared};
 use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
-use crate::timekeeper;
+use crate::timekeeper::{self, Duties};
 
 /// Proposals and reads that may wait to be seen by the replica; more are refused. A turn takes all of them at
 /// once, so this many wait only when the disk is far behind.
 const WAITING_MAX: usize = 131_072;
+
+/// How often a leader compares the members' fingerprints, if nobody says otherwise: it costs one small question to
+/// each.
+const COMPARE_EVERY: Duration = Duration::from_secs(30);
 
 /// Why a member did not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +66,9 @@ pub enum StartError {
     /// The log and the database do not fit.
     #[error(transparent)]
     Mixed(#[from] LogError),
+    /// The way out of a lost majority.
+    #[error("cannot force a new cluster")]
+    Alone(#[from] AloneError),
     /// A member that is not in its own cluster.
     #[error(
         "this member ({member}) is not in the member list of its data folder; the folder belongs to another member"
@@ -202,6 +211,7 @@ impl Member {
             v2_enabled: config.v2_enabled,
             strict_reconfiguration: config.strict_reconfiguration,
             election: config.election,
+            compare_first: config.corrupt_check_at_start,
             request_timeout: config.request_timeout(),
             clock: Arc::clone(&config.clock),
             measures,
@@ -226,18 +236,22 @@ impl Member {
         let (house, chores, depot) =
             (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.depot));
         threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, &depot, space, &chores))?);
-        let (house, chores, clock) =
-            (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.clock));
-        let this_member = self.describe(config);
-        threads
-            .push(named("timekeeper").spawn(move || timekeeper::run(&house, &clock, &this_member, &chores))?);
+        let (house, chores) = (Arc::clone(&self.house), Arc::clone(&self.chores));
+        let duties = Duties {
+            clock: Arc::clone(&self.clock),
+            this_member: self.describe(config),
+            errands: Arc::clone(&self.errands),
+            compare_every: config.corrupt_check_every.unwrap_or(COMPARE_EVERY),
+        };
+        threads.push(named("timekeeper").spawn(move || timekeeper::run(&house, &duties, &chores))?);
+        let me = self.id;
         let (house, errands, depot, applier) = (
             Arc::clone(&self.house),
             Arc::clone(&self.errands),
             Arc::clone(&self.depot),
             Arc::clone(&self.applier),
         );
-        threads.push(named("errands").spawn(move || errand::run(&house, &depot, &applier, &errands))?);
+        threads.push(named("errands").spawn(move || errand::run(me, &house, &depot, &applier, &errands))?);
         Ok(())
     }
 

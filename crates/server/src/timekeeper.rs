@@ -1,5 +1,5 @@
 //! The chores that depend on the time: v2 nodes whose time has come, which a leader removes; telling the cluster
-//! who this member is; and leaving when the cluster wants to do without it.
+//! who this member is; having the members compared; and leaving when the cluster wants to do without this one.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use types::v2::{Timestamp, Write};
 use types::{MemberId, MemberRecord};
 
+use crate::errand::Errand;
 use crate::member::House;
 use crate::shared::End;
 use crate::ticket::WriteTicket;
@@ -25,25 +26,47 @@ const PUBLISH_AGAIN: Duration = Duration::from_secs(2);
 /// A member that was removed stays for so long, as in etcd: the others hear from it that its removal is decided.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// What the timekeeper is told.
+pub(crate) struct Duties {
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who this member is.
+    pub(crate) this_member: MemberRecord,
+    pub(crate) errands: Arc<Mailbox<Errand>>,
+    /// How often a leader compares the members.
+    pub(crate) compare_every: Duration,
+}
+
 /// Runs until the box is closed; nothing is ever put into it.
-pub(crate) fn run(house: &House, clock: &Arc<dyn Clock>, this_member: &MemberRecord, stop: &Mailbox<()>) {
-    let mut keeper = Keeper { house, this_member, publishing: None, departed: None };
+pub(crate) fn run(house: &House, duties: &Duties, stop: &Mailbox<()>) {
+    let mut keeper = Keeper {
+        house,
+        duties,
+        this_member: &duties.this_member,
+        publishing: None,
+        departed: None,
+        compared: None,
+    };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
     while stop.take(&mut nothing, Some(next)) {
         let is_known = keeper.publish();
-        keeper.expire(clock);
+        keeper.expire();
         keeper.leave();
+        if is_known {
+            keeper.compare();
+        }
         next = Instant::now() + if is_known { ROUND } else { ROUND_BEFORE };
     }
 }
 
 struct Keeper<'a> {
     house: &'a House,
+    duties: &'a Duties,
     this_member: &'a MemberRecord,
     // What was proposed and when.
     publishing: Option<(Instant, oneshot::Receiver<Result<Outcome, NotTaken>>)>,
     departed: Option<Instant>,
+    compared: Option<Instant>,
 }
 
 impl Keeper<'_> {
@@ -75,12 +98,29 @@ impl Keeper<'_> {
         })
     }
 
-    fn expire(&self, clock: &Arc<dyn Clock>) {
+    /// Has the members compared: this one with the others once there is a leader, all of them while it leads.
+    fn compare(&mut self) {
+        if self.house.shared.leader() == MemberId(0) {
+            return;
+        }
+        let errand = match self.compared {
+            None => Errand::CompareSelf,
+            Some(last) if self.house.shared.confirmed() && last.elapsed() > self.duties.compare_every => {
+                Errand::Compare
+            }
+            Some(_) => return,
+        };
+        self.compared = Some(Instant::now());
+        // It is closed only when the member stops.
+        let _ = self.duties.errands.put(errand);
+    }
+
+    fn expire(&self) {
         let shared = &self.house.shared;
         if !shared.confirmed() {
             return;
         }
-        let now = Timestamp(clock.wall_ns());
+        let now = Timestamp(self.duties.clock.wall_ns());
         if self.house.wing.look().v2.next_expiry().is_some_and(|due| due <= now) {
             // Dropped if this member leads no more when it comes to the log: the next leader has a clock too.
             let command = Command::V2 { write: Write::Expire { now }, now };

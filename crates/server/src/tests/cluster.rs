@@ -2,6 +2,7 @@
 
 mod catching_up;
 mod changing;
+mod differing;
 mod serving;
 
 use std::net::TcpListener;

@@ -79,3 +79,33 @@ async fn urls_of_two_members_differ() {
     let members = member.member_update(MemberId(1), urls(&seat)).await.expect("changed").body;
     assert_eq!(members[0].peer_urls, seat.record.peer_urls);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_three_goes_on_alone() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.member(0).put(put("a", "1")).await.expect("written");
+    cluster.agree().await;
+    let survivor = cluster.follower().await;
+    for number in 0..3 {
+        cluster.stop(number);
+    }
+    cluster.settings = |config| crate::Config { force_alone: true, ..config };
+    cluster.restart(survivor);
+    cluster.ready(survivor).await;
+    let member = cluster.member(survivor);
+    assert_eq!(everything(member, Consistency::Linearizable).await, ["a=1@2"]);
+    member.put(put("a", "2")).await.expect("it serves alone");
+    assert_eq!(member.members(Consistency::Linearizable).await.expect("told").body.len(), 1);
+
+    // Whoever else comes back hears that it was removed, and a new one may join.
+    let other = (survivor + 1) % 3;
+    cluster.settings = |config| config;
+    cluster.restart(other);
+    assert_eq!(cluster.member(other).ended().await, End::Removed);
+    cluster.stop(other);
+    let (seat, listener) = Seat::new(9);
+    let added = cluster.member(survivor).member_add(urls(&seat), false).await.expect("added").body;
+    let joined = cluster.join(seat, listener, added.member.id, &added.members);
+    cluster.ready(joined).await;
+    assert_eq!(everything(cluster.member(joined), Consistency::Linearizable).await, ["a=2@3"]);
+}
