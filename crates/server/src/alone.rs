@@ -42,7 +42,11 @@ pub(crate) fn go_on_alone(
         let run = reader.entries(next, last + 1, RUN_BYTES_MAX)?;
         let entries: Vec<Entry> = run
             .into_iter()
-            .map(|entry| Entry { index: Index(entry.index), term: Term(entry.term), data: commands_in(entry) })
+            .map(|entry| Entry {
+                index: Index(entry.index),
+                term: Term(entry.term),
+                data: commands_in(entry),
+            })
             .collect();
         machine.apply(&entries)?;
     }

@@ -140,7 +140,9 @@ impl Measures {
         for peer in member.house.transport.peers() {
             let remote = peer.id.to_string();
             let registry = &self.registry;
-            let count = |name, help, label, number| registry.counter(name, help, &[(label, &remote)]).absolute(number);
+            let count = |name, help, label, number| {
+                registry.counter(name, help, &[(label, &remote)]).absolute(number)
+            };
             count(
                 "etcd_network_peer_sent_bytes_total",
                 "The total number of bytes sent to peers.",

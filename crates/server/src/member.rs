@@ -101,10 +101,7 @@ impl Member {
         };
         let mut look = tokio::time::interval(LOOK);
         let shared = &self.house.shared;
-        while !is_known()
-            || shared.leader() == MemberId(0)
-            || self.compare_first && !shared.was_compared()
-        {
+        while !is_known() || shared.leader() == MemberId(0) || self.compare_first && !shared.was_compared() {
             look.tick().await;
         }
     }
