@@ -42,12 +42,14 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Starts all of them; their choices follow from `seed`.
+    /// Starts all of them; their choices follow from `seed`. Reads are linearizable, or, to see whether the
+    /// check is good for anything, serializable ones that are taken for linearizable.
     pub(crate) fn start(
         members: &[SocketAddr],
         history: &Arc<History>,
         values: &Arc<AtomicU64>,
         seed: u64,
+        serializable: bool,
     ) -> anyhow::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = Vec::new();
@@ -60,6 +62,7 @@ impl Clients {
                 at: number,
                 chance: StdRng::seed_from_u64(seed.wrapping_add(number as u64)),
                 known: vec![0; KEYS],
+                serializable,
                 history: Arc::clone(history),
                 values: Arc::clone(values),
             };
@@ -86,6 +89,8 @@ struct One {
     chance: StdRng,
     /// The revision at which each key was last seen written.
     known: Vec<i64>,
+    /// Whether its reads are answered by the member alone.
+    serializable: bool,
     history: Arc<History>,
     values: Arc<AtomicU64>,
 }
@@ -148,7 +153,10 @@ impl One {
                 let reply = client.put(put(&name, value)).await.ok()?.into_inner();
                 Some(Outcome::Written(revision(reply.header)?))
             }
-            Act::Get => read(&client.range(range(&name)).await.ok()?.into_inner(), None),
+            Act::Get => {
+                let request = RangeRequest { serializable: self.serializable, ..range(&name) };
+                read(&client.range(request).await.ok()?.into_inner(), None)
+            }
             Act::Delete => {
                 let request = DeleteRangeRequest { key: name.into(), ..DeleteRangeRequest::default() };
                 let reply = client.delete_range(request).await.ok()?.into_inner();

@@ -70,6 +70,39 @@ fn three_members_survive_random_faults() {
     }
 }
 
+/// How often a member is parted from the others until somebody reads something stale there.
+const PARTINGS_MAX: usize = 5;
+
+#[test]
+fn the_check_sees_reads_that_ask_no_majority() {
+    let caught = serializable_reads_are_caught().unwrap_or_else(|error| panic!("{error:#}"));
+    assert!(
+        caught,
+        "serializable reads went for linearizable ones, with a member parted {PARTINGS_MAX} times"
+    );
+}
+
+fn serializable_reads_are_caught() -> anyhow::Result<bool> {
+    let mut torture = Torture::begin(1)?;
+    let members: Vec<SocketAddr> = (0..3).map(|number| torture.cluster.member(number).address()).collect();
+    let mut caught = false;
+    for parting in 0..PARTINGS_MAX {
+        let seed = torture.chance.random();
+        let clients = Clients::start(&members, &torture.history, &torture.values, seed, true)?;
+        torture.answered(torture.history.acknowledged() + 100)?;
+        Fault::Part.happen(&mut torture.cluster, &mut torture.chance)?;
+        torture.cluster.wait_ready()?;
+        clients.finish()?;
+        if let Err(error) = check(&torture.history.operations()) {
+            eprintln!("seen after {} partings: {error:#}", parting + 1);
+            caught = true;
+            break;
+        }
+    }
+    torture.cluster.done()?;
+    Ok(caught)
+}
+
 impl Torture {
     fn begin(seed: u64) -> anyhow::Result<Self> {
         let cluster = Cluster::start(&Settings::new(&program()?, 3).linked().pace(50, 500))?;
@@ -89,7 +122,7 @@ impl Torture {
         let members: Vec<SocketAddr> =
             (0..self.cluster.len()).map(|number| self.cluster.member(number).address()).collect();
         let before = self.history.acknowledged();
-        let clients = Clients::start(&members, &self.history, &self.values, self.chance.random())?;
+        let clients = Clients::start(&members, &self.history, &self.values, self.chance.random(), false)?;
         let v2_client = v2::Writer::start(members, &self.v2_numbers);
         self.answered(before + operations / 4)?;
         let faults: Vec<Fault> =
