@@ -106,7 +106,9 @@ impl Cluster {
             let mut cluster = Self::prepare(settings)?;
             match cluster.start_all() {
                 Ok(()) => return Ok(cluster),
-                Err(error) if error.to_string().contains("address already in use") => last = Some(error),
+                Err(error) if error.to_string().to_lowercase().contains("address already in use") => {
+                    last = Some(error)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -277,7 +279,7 @@ impl Cluster {
     /// `etcdctl` with the endpoints of these members.
     pub fn etcdctl(&self, members: &[usize], arguments: &[&str]) -> anyhow::Result<String> {
         let endpoints: Vec<String> =
-            members.iter().map(|number| self.member(*number).setup.client_url()).collect();
+            members.iter().map(|number| self.member(*number).address().to_string()).collect();
         etcdctl::run(&endpoints.join(","), arguments)
     }
 

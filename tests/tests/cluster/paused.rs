@@ -140,7 +140,7 @@ fn leases_revoked(program: &Program) -> anyhow::Result<Option<usize>> {
         let leader = cluster.wait_leader()?;
         let client = cluster.member(leader).client()?;
         let lease = match client.lease(2) {
-            Err(error) if format!("{error:?}").contains("nimplemented") => {
+            Err(error) if format!("{error:?}").contains("not implemented") => {
                 cluster.done()?;
                 return Ok(None);
             }

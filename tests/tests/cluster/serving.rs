@@ -1,5 +1,6 @@
 //! Every member serves, and goes on serving while others are stopped and started.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use ::tests::Cluster;
@@ -8,6 +9,9 @@ use anyhow::ensure;
 
 /// A client that waits out an election.
 const LONG: Duration = Duration::from_secs(15);
+
+/// Both programs end by the signal that asked for it.
+const SIGTERM: i32 = 15;
 
 /// More than a member keeps of its log for one that is away.
 const LARGE_KEYS: usize = 150;
