@@ -279,25 +279,32 @@ impl Cluster {
     /// `etcdctl` with the endpoints of these members.
     pub fn etcdctl(&self, members: &[usize], arguments: &[&str]) -> anyhow::Result<String> {
         let endpoints: Vec<String> =
-            members.iter().map(|number| self.member(*number).address().to_string()).collect();
+            members.iter().map(|number| self.member(*number).setup.client_url()).collect();
         etcdctl::run(&endpoints.join(","), arguments)
     }
 
-    /// Waits until these members hold the same revision and hash of the v3 keyspace; answers both.
+    /// Waits until these members have the same hash of the v3 keyspace at one revision, the newest that any of
+    /// them has now; answers both. Clients may go on writing.
     pub fn wait_equal(&self, members: &[usize]) -> anyhow::Result<(i64, u32)> {
+        let mut revision = 0;
+        for number in members {
+            let reply = self.member(*number).client()?.hash_kv(0)?;
+            revision = revision.max(reply.header.map_or(0, |header| header.revision));
+        }
         let mut last = String::new();
-        let found = until(PATIENCE, || match self.hashes(members) {
+        let found = until(PATIENCE, || match self.hashes(members, revision) {
             Ok(hashes) => {
+                last = format!("{hashes:08x?}");
                 let first = hashes.first().copied()?;
-                last = format!("{hashes:?}");
-                hashes.iter().all(|hash| *hash == first).then_some(first)
+                hashes.iter().all(|hash| *hash == first).then_some((revision, first))
             }
             Err(error) => {
                 last = format!("{error:#}");
                 None
             }
         });
-        found.with_context(|| format!("members stay different (revision, hash): {last}\n{}", self.logs()))
+        found
+            .with_context(|| format!("hashes at revision {revision} stay different: {last}\n{}", self.logs()))
     }
 
     /// The last of every member's log.
@@ -307,12 +314,9 @@ impl Cluster {
         self.members.iter().map(of_one).collect()
     }
 
-    /// Revision and hash of each, in order.
-    fn hashes(&self, members: &[usize]) -> anyhow::Result<Vec<(i64, u32)>> {
-        let of_one = |number: &usize| {
-            let reply = self.member(*number).client()?.hash_kv(0)?;
-            Ok((reply.header.map_or(0, |header| header.revision), reply.hash))
-        };
+    /// The hash of each at a revision, in order; refused by one that has not come so far.
+    fn hashes(&self, members: &[usize], revision: i64) -> anyhow::Result<Vec<u32>> {
+        let of_one = |number: &usize| Ok(self.member(*number).client()?.hash_kv(revision)?.hash);
         members.iter().map(of_one).collect()
     }
 
