@@ -24,6 +24,7 @@ impl<W, R> Replica<W, R> {
     }
 
     /// A snapshot cannot be fetched; the leader is to try another.
+    #[allow(clippy::needless_pass_by_value, reason = "an offer is handed back as it was given")]
     pub fn snapshot_failed(&mut self, offer: SnapshotOffer) {
         if self.catching_up.fetching.as_ref() == Some(&offer.mark) {
             self.catching_up.fetching = None;

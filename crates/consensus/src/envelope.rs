@@ -117,9 +117,10 @@ impl Envelope {
             Body::Raft(message) => {
                 out.put_u8(1);
                 let mut writer = (&mut out).writer();
-                message
-                    .write_to_writer(&mut writer)
-                    .expect("all of a message's required fields are set, and memory takes every byte");
+                if let Err(error) = message.write_to_writer(&mut writer) {
+                    // No field is required and memory takes every byte. An empty frame is refused by its reader.
+                    tracing::error!(%error, "a message could not be encoded");
+                }
             }
             Body::Forward(forward) => {
                 out.put_u8(2);
@@ -216,6 +217,7 @@ fn put_change(out: &mut BytesMut, change: Option<Change>) {
     out.put_u64(change.map_or(0, |change| change.member().0));
 }
 
+#[allow(clippy::option_option, reason = "no change is not the same as no answer")]
 fn read_change(bytes: &mut Bytes) -> Option<Option<Change>> {
     let number = bytes.try_get_u8().ok()?;
     if number == 0 {

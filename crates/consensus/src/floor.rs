@@ -339,7 +339,9 @@ impl<W: 'static, R: 'static> Turn<W, R> {
                 Input::Propose(proposal) => self.proposals.push(proposal),
                 Input::Read(ticket) => self.reads.push(ticket),
                 Input::Receive(messages) => {
-                    messages.into_iter().for_each(|message| self.replica.receive(message));
+                    for message in messages {
+                        self.replica.receive(message);
+                    }
                 }
                 Input::Changed(change) => self.replica.change_applied(change),
                 Input::Fetched(offer) => self.replica.snapshot_fetched(offer),

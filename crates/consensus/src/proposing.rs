@@ -84,7 +84,9 @@ impl<W, R> Replica<W, R> {
             }
         }
         self.propose_entry(draft);
-        kept.into_iter().for_each(|held| self.desk.hold_back(held));
+        for held in kept {
+            self.desk.hold_back(held);
+        }
     }
 
     fn propose_entry(&mut self, draft: Draft<W>) {

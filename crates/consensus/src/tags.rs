@@ -52,7 +52,9 @@ impl Run {
 /// The context of an ordinary entry.
 pub(crate) fn context(runs: &[Run]) -> Vec<u8> {
     let mut context = Vec::with_capacity(runs.len() * RUN_BYTES);
-    runs.iter().for_each(|run| run.write(&mut context));
+    for run in runs {
+        run.write(&mut context);
+    }
     context
 }
 

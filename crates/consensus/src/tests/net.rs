@@ -315,7 +315,9 @@ impl Net {
 
     pub(crate) fn work_all(&mut self) {
         let ids: Vec<_> = self.nodes.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.work(id));
+        for id in ids {
+            self.work(id);
+        }
     }
 
     fn work(&mut self, id: u64) {
@@ -500,7 +502,7 @@ impl Net {
 
 /// The story, told as a text that is indented with the test.
 pub(crate) fn check(net: &mut Net, expected: &str) {
-    let expected: String = expected.trim().lines().map(|line| format!("{}\n", line.trim())).collect();
+    let expected: Vec<_> = expected.trim().lines().map(str::trim).collect();
     let story = net.story();
-    assert!(story == expected, "the story went another way:\n{story}");
+    assert!(story.lines().eq(expected), "the story went another way:\n{story}");
 }
