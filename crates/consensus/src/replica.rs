@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use raft::eraftpb::{Entry, HardState, Message, MessageType};
+use raft::eraftpb::{Entry, EntryType, HardState, Message, MessageType};
 use raft::{Config, RawNode, ReadOnlyOption, StateRole};
 use types::{Index, MemberId, Term};
 use wal::WalReader;
@@ -437,7 +437,10 @@ impl<W, R> Replica<W, R> {
             let envelopes = self.pack(held_back);
             self.paper.held_back.push_back((number, envelopes));
         }
-        if must_sync {
+        // A change of the membership takes effect now: after a crash this member must know that it is committed, even
+        // if those who voted for it have left for good.
+        let has_change = committed.iter().any(|entry| entry.get_entry_type() != EntryType::EntryNormal);
+        if must_sync || has_change && self.paper.deferred.is_some() {
             let hard_state = self.paper.deferred.take();
             output.append = Some(Append { number, snapshot, entries, hard_state });
             self.paper.last_append = number;
@@ -505,10 +508,18 @@ impl<W, R> Replica<W, R> {
 
     pub(crate) fn role(&self) -> Role {
         match self.node.raft.state {
-            StateRole::Leader => Role::Leader,
+            StateRole::Leader if self.vote_is_durable() => Role::Leader,
+            StateRole::Leader => Role::Candidate,
             StateRole::Follower => Role::Follower,
             StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
         }
+    }
+
+    // An only voter leads in raft's eyes before its vote for itself is on disk. After a crash it might vote for
+    // another in that term, so nobody is told before.
+    fn vote_is_durable(&self) -> bool {
+        let raft = &self.node.raft;
+        self.paper.vote == (raft.term, raft.vote) && self.paper.last_persisted >= self.paper.last_vote
     }
 
     /// Pieces of work that raft still keeps a record of: at most those that are not on disk.
@@ -548,8 +559,8 @@ fn raft_config(config: &ReplicaConfig) -> Config {
         check_quorum: true,
         pre_vote: true,
         read_only_option: ReadOnlyOption::Safe,
-        // The news of a commit and the entries that come in the same turn are one message.
-        batch_append: true,
+        // It would join all that a lagging member is sent in a turn, 16 MiB, into one message.
+        batch_append: false,
         max_uncommitted_size: UNCOMMITTED_BYTES_MAX as u64,
         max_committed_size_per_ready: COMMITTED_BYTES_MAX,
         ..Config::default()

@@ -105,7 +105,7 @@ impl<W, R> Replica<W, R> {
         let raft = &self.node.raft;
         Standing {
             term: Term(raft.term),
-            leader: self.leader(),
+            leader: self.known_leader(),
             role: self.role(),
             seat: self.seat(),
             commit: Index(raft.raft_log.committed),
@@ -134,7 +134,7 @@ impl<W, R> Replica<W, R> {
         peers.sort_unstable_by_key(|peer| peer.id);
         Survey {
             term: Term(raft.term),
-            leader: self.leader(),
+            leader: self.known_leader(),
             role: self.role(),
             seat: self.seat(),
             commit: Index(raft.raft_log.committed),
@@ -149,6 +149,10 @@ impl<W, R> Replica<W, R> {
     /// The log's last index, durable or not.
     pub fn last_index(&self) -> Index {
         Index(self.node.raft.raft_log.last_index())
+    }
+
+    fn known_leader(&self) -> MemberId {
+        if self.leads() && self.role() != Role::Leader { MemberId(0) } else { self.leader() }
     }
 
     fn seat(&self) -> Seat {

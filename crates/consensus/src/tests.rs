@@ -93,6 +93,8 @@ fn the_first_leader_has_term_two_and_reads_wait_for_its_first_commit() {
     let (mut wal, hard_state) = open(&DoubleDisk::default());
     let mut replica = replica(&wal, hard_state, BOOTSTRAP_INDEX);
     replica.read(&mut vec!["r"]);
+    // Its vote for itself is not on disk: nobody is told that it leads.
+    assert_eq!((replica.standing().role, replica.standing().leader), (Role::Candidate, MemberId(0)));
     assert!(!replica.standing().confirmed);
     assert_eq!(work(&mut replica, &mut wal), ["2@2  []", "read at 2 [\"r\"]"]);
     let standing = replica.standing();
