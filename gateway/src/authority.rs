@@ -1,11 +1,12 @@
 //! The `:authority` of clients that send a URL where a host belongs.
 //!
 //! etcd's Go client before 3.5 asks a single endpoint (`etcdctl endpoint status`, `hashkv`, `defrag`, `snapshot save`)
-//! with `:authority: http://127.0.0.1:2379`. Go's server takes that; the HTTP/2 library here resets the stream. So the
-//! scheme is cut off on the way in. A connection is looked at until its first request; only where that one had a URL,
+//! with `:authority: http://127.0.0.1:2379`, and that of 3.5.0 says `#initially=[http://a:2379;http://b:2379]` in every
+//! call. Go's server takes that; the HTTP/2 library here resets the stream. So all but the (first) host is cut off on the
+//! way in. A connection is looked at until its first request; only where that one had a URL,
 //! and nowhere else, the others are looked at too.
 //!
-//! INVARIANT: no bytes change but those of an authority that begins with a scheme.
+//! INVARIANT: no bytes change but those of an authority that has a scheme or is such a list.
 //! INVARIANT: at most one frame of [`FRAME_BYTES_MAX`] bytes is held back.
 //!
 //! A client's table of headers holds the longer value, and ours the shorter: ours forgets later than the client
@@ -214,7 +215,7 @@ fn mend(frame: &[u8]) -> Option<Vec<u8>> {
     }
     let block = frame.get(start..end)?;
     let (value_start, value_end, authority) = authority(block)?;
-    let (_, host) = authority.split_once("://")?;
+    let host = host_of(&authority)?;
     // Cut short it fits one byte of length, and needs no code.
     let length = u8::try_from(host.len()).ok().filter(|length| *length < 0x7f)?;
     let mut mended = frame[..start + value_start].to_vec();
@@ -224,6 +225,16 @@ fn mend(frame: &[u8]) -> Option<Vec<u8>> {
     let payload = u32::try_from(mended.len() - HEAD_BYTES).ok()?.to_be_bytes();
     mended[..3].copy_from_slice(&payload[1..]);
     Some(mended)
+}
+
+/// The host within a URL, or within the first of a list; `None` of an authority as it should be.
+fn host_of(authority: &str) -> Option<&str> {
+    let list = authority.strip_prefix("#initially=[").and_then(|list| list.strip_suffix(']'));
+    let first = list.and_then(|list| list.split(';').next());
+    match first.unwrap_or(authority).split_once("://") {
+        Some((_, host)) => Some(host),
+        None => first,
+    }
 }
 
 /// The authority of a header block, and where its value begins and ends with its length.
@@ -285,11 +296,12 @@ fn string<'a>(block: &'a [u8], at: &mut usize) -> Option<(bool, &'a [u8])> {
 
 /// HPACK's code for what an authority may be made of: the length of codes, the first of them, and whose they are, one
 /// after another.
-const CODES: [(u32, u32, &[u8]); 5] = [
+const CODES: [(u32, u32, &[u8]); 6] = [
     (5, 0x00, b"012aceiost"),
     (6, 0x14, b" %-./3456789=A_bdfghlmnpru"),
     (7, 0x5c, b":BCDEFGHIJKLMNOPQRSTUVWYjkqvwxyz"),
     (8, 0xf8, b"&*,;XZ"),
+    (12, 0xffa, b"#>"),
     (13, 0x1ff8, b"\0$@[]~"),
 ];
 
@@ -405,4 +417,22 @@ mod tests {
         assert_eq!(mended, [&hex("00000c010400000001410a")[..], b"[::1]:2379"].concat());
         assert_eq!(mend(&mended), None);
     }
+
+    /// The client of etcd 3.5.0: https://github.com/etcd-io/etcd/issues/13192.
+    #[test]
+    fn a_list_of_endpoints_gives_its_first_host() {
+        for (authority, expect) in [
+            ("#initially=[https://example.com:2379]", Some("example.com:2379")),
+            ("#initially=[http://[::1]:1;http://b:2]", Some("[::1]:1")),
+            ("#initially=[a:1;b:2]", Some("a:1")),
+            ("a:1", None),
+            ("[::1]:1", None),
+        ] {
+            assert_eq!(host_of(authority), expect, "{authority}");
+        }
+        // `#initially=[a:1]` in Huffman's code, as Go's encoder writes it.
+        assert_eq!(decode(&hex(CODED)).as_deref(), Some(&b"#initially=[a:1]"[..]));
+    }
+
+    const CODED: &str = "ffa35464987451ea0ffd8ee07ff9";
 }
