@@ -179,17 +179,14 @@ impl Filter {
                 return Look::More;
             }
             let frame = take(rest, HEAD_BYTES + length);
-            match mend(frame) {
-                Some(mended) => {
-                    self.mended = true;
-                    out.extend(mended);
-                }
-                None => {
-                    out.extend_from_slice(frame);
-                    if !self.mended {
-                        return Look::Done;
-                    }
-                }
+            if let Some(mended) = mend(frame) {
+                self.mended = true;
+                out.extend(mended);
+                continue;
+            }
+            out.extend_from_slice(frame);
+            if !self.mended {
+                return Look::Done;
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::flags::Flag;
 
 /// Everything that a member needs to know before it starts.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Config {
     /// What people call it.
     pub name: String,

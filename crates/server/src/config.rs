@@ -18,6 +18,7 @@ pub enum Beginning {
 
 /// See the module.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Config {
     /// This member's name.
     pub name: String,

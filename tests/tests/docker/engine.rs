@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tests::{root, until};
 
 /// How long a new engine may take until it answers.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What there is.
 pub(crate) enum Found {

@@ -21,7 +21,7 @@ use crate::engine::{Engine, Found};
 /// The members of compose.yaml and the ports on the machine that lead to them.
 const MEMBERS: [(&str, u16); 3] = [("infra0", 2379), ("infra1", 22379), ("infra2", 32379)];
 /// How long containers may take to become healthy.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long a write may fail while a new leader is found.
 const GAP_MAX: Duration = Duration::from_secs(15);
 
@@ -79,8 +79,8 @@ fn all() -> Vec<u16> {
 }
 
 fn endpoints(ports: &[u16]) -> String {
-    let urls: Vec<String> = ports.iter().map(|port| format!("--endpoints=127.0.0.1:{port}")).collect();
-    urls.join(",").replace(",--endpoints=", ",")
+    let urls: Vec<String> = ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect();
+    format!("--endpoints={}", urls.join(","))
 }
 
 fn etcdctl(ports: &[u16], words: &[&str]) -> anyhow::Result<String> {
@@ -118,7 +118,7 @@ fn leader() -> anyhow::Result<usize> {
 fn check_tables() -> anyhow::Result<()> {
     let status = etcdctl(&all(), &["endpoint", "status", "-w", "table"])?;
     for (_, port) in MEMBERS {
-        ensure!(status.contains(&format!("127.0.0.1:{port} ")), "{status}");
+        ensure!(status.contains(&format!("http://127.0.0.1:{port} ")), "{status}");
     }
     let leaders = status.lines().filter(|line| line.split('|').any(|cell| cell.trim() == "true")).count();
     ensure!(leaders == 1, "one leads: {status}");
