@@ -102,11 +102,6 @@ impl Applier {
         self.parts.fetcher.fetch().await;
     }
 
-    /// What is being fetched is of no use any more.
-    pub(crate) fn give_up_fetching(&self) {
-        self.parts.fetcher.stop();
-    }
-
     /// Removes databases that nobody reads any more.
     pub(crate) fn clean(&self) {
         if let Some(site) = &self.parts.site {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use consensus::{Mailbox, SnapshotMark, SnapshotSource};
+use consensus::{Mailbox, PeerState, SnapshotMark, SnapshotSource, Survey};
 use parking_lot::Mutex;
 use snap::{Manifest, SnapshotId, prune, read_piece};
 use types::{ClusterId, Index, MemberId};
@@ -104,9 +104,12 @@ impl Depot {
         stock.items.iter().map(|item| item.mark.index).min()
     }
 
-    /// Removes what nobody fetches any more.
-    pub(crate) fn clean(&self) {
+    /// Removes what nobody fetches any more. Who is installing one is still in touch, and goes on behind it.
+    pub(crate) fn clean(&self, survey: &Survey) {
         let Some(folder) = &self.folder else { return };
+        if survey.peers.iter().any(|peer| peer.active && peer.state == PeerState::Snapshot) {
+            return;
+        }
         let mut stock = self.stock.lock();
         let before = stock.items.len();
         stock.items.retain(|item| item.used.elapsed() < IDLE_MAX);

@@ -37,15 +37,28 @@ pub(crate) fn run(me: MemberId, house: &House, depot: &Depot, applier: &Applier,
         for errand in taken.drain(..) {
             match errand {
                 Errand::Make => depot.make(&house.wing, applier),
-                Errand::Fetch => runtime.block_on(applier.fetch()),
-                Errand::Compare => runtime.block_on(integrity::compare(house, me, None)),
-                Errand::CompareSelf => {
-                    runtime.block_on(integrity::compare(house, me, Some(me)));
-                    house.shared.set_compared();
-                }
+                other => runtime.block_on(async {
+                    tokio::select! {
+                        () = go(&other, me, house, applier) => {}
+                        // Whoever stops the member does not wait for another one's answer.
+                        () = house.shared.stopping() => {}
+                    }
+                }),
             }
         }
-        depot.clean();
+        depot.clean(&house.driver.survey());
         applier.clean();
+    }
+}
+
+async fn go(errand: &Errand, me: MemberId, house: &House, applier: &Applier) {
+    match errand {
+        Errand::Make => {}
+        Errand::Fetch => applier.fetch().await,
+        Errand::Compare => integrity::compare(house, me, None).await,
+        Errand::CompareSelf => {
+            integrity::compare(house, me, Some(me)).await;
+            house.shared.set_compared();
+        }
     }
 }

@@ -12,6 +12,7 @@ use consensus::{Door, SnapshotOffer};
 use parking_lot::Mutex;
 use snap::{Manifest, Receiver, SnapshotId, prune};
 use stdx::chain;
+use tokio::sync::watch;
 use transport::Transport;
 use types::ClusterId;
 
@@ -31,7 +32,7 @@ pub(crate) struct Fetcher {
     folder: Option<PathBuf>,
     transport: Arc<Transport>,
     door: Door<WriteTicket, ReadTicket>,
-    wanted: Mutex<Option<SnapshotOffer>>,
+    wanted: watch::Sender<Option<SnapshotOffer>>,
     // Fetched, and perhaps to be installed.
     fetched: Mutex<Vec<SnapshotId>>,
 }
@@ -51,18 +52,13 @@ impl Fetcher {
         transport: Arc<Transport>,
         door: Door<WriteTicket, ReadTicket>,
     ) -> Self {
-        let (wanted, fetched) = (Mutex::default(), Mutex::default());
+        let (wanted, fetched) = (watch::Sender::new(None), Mutex::default());
         Self { cluster, folder, transport, door, wanted, fetched }
     }
 
     /// From now on this one is wanted and no other. Returns at once.
     pub(crate) fn want(&self, offer: SnapshotOffer) {
-        *self.wanted.lock() = Some(offer);
-    }
-
-    /// Nothing is wanted any more: what is under way is given up.
-    pub(crate) fn stop(&self) {
-        *self.wanted.lock() = None;
+        self.wanted.send_replace(Some(offer));
     }
 
     /// Where a fetched snapshot lies.
@@ -78,14 +74,17 @@ impl Fetcher {
 
     /// Fetches what is wanted.
     pub(crate) async fn fetch(&self) {
-        let Some(offer) = self.wanted.lock().clone() else { return };
+        let Some(offer) = self.wanted.borrow().clone() else { return };
         let began = Instant::now();
         let text = String::from_utf8_lossy(&offer.mark.id).into_owned();
         tracing::info!(from = %offer.from, snapshot = text, "fetching a snapshot from the leader");
         let id = text.parse::<SnapshotId>();
         let named = SnapshotId { index: offer.mark.index, term: offer.mark.term };
         let ended = match (&self.folder, id) {
-            (Some(folder), Ok(id)) if id == named => self.fetch_into(folder, &offer, id).await,
+            (Some(folder), Ok(id)) if id == named => tokio::select! {
+                ended = self.fetch_into(folder, &offer, id) => ended,
+                () = self.superseded(&offer) => Err(Break::Superseded),
+            },
             (None, _) => Err(Break::Failed("there is no folder for it".to_owned())),
             _ => Err(Break::Failed("it has a name that is none".to_owned())),
         };
@@ -121,7 +120,6 @@ impl Fetcher {
             }
             tracing::info!(reason = broken, "the snapshot broke off; going on where it was");
             tokio::time::sleep(PAUSE).await;
-            self.check_wanted(offer)?;
         }
     }
 
@@ -151,8 +149,7 @@ impl Fetcher {
             let mut answer = self.transport.get(offer.from, &path).await.map_err(failed)?;
             let mut offset = wanted.offset;
             while let Some(piece) = answer.piece().await.map_err(failed)? {
-                self.check_wanted(offer)?;
-                receiver.push(&wanted.file, offset, &piece).map_err(failed)?;
+                    receiver.push(&wanted.file, offset, &piece).map_err(failed)?;
                 offset += piece.len() as u64;
                 *had += piece.len() as u64;
             }
@@ -164,8 +161,11 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    fn check_wanted(&self, offer: &SnapshotOffer) -> Result<(), Break> {
-        if self.wanted.lock().as_ref() == Some(offer) { Ok(()) } else { Err(Break::Superseded) }
+    /// Until something else is wanted.
+    async fn superseded(&self, offer: &SnapshotOffer) {
+        let mut wanted = self.wanted.subscribe();
+        // The sender lives as long as `self`.
+        let _ = wanted.wait_for(|wanted| wanted.as_ref() != Some(offer)).await;
     }
 }
 

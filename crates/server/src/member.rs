@@ -136,7 +136,7 @@ impl Member {
     pub fn stop(&self) {
         self.chores.close();
         self.errands.close();
-        self.applier.give_up_fetching();
+        self.house.shared.set_stopping();
         self.house.driver.stop();
         self.house.transport.stop();
         self.applier.close();

@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     applied_bytes: AtomicU64,
     released: AtomicU64,
     end: watch::Sender<Option<End>>,
+    stopping: watch::Sender<bool>,
     swept: watch::Sender<Revision>,
 }
 
@@ -68,6 +69,7 @@ impl Shared {
             applied_bytes: AtomicU64::new(0),
             released: AtomicU64::new(0),
             end: watch::Sender::new(None),
+            stopping: watch::Sender::new(false),
             swept: watch::Sender::new(Revision::default()),
         }
     }
@@ -199,6 +201,18 @@ impl Shared {
     /// Whether it has ended, for whatever reason.
     pub(crate) fn has_ended(&self) -> bool {
         self.end.borrow().is_some()
+    }
+
+    /// What waits for other members waits in vain from now on.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Until the member stops.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as `self`.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
     }
 
     /// Whether its files may be in disorder.
