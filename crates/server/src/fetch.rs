@@ -149,7 +149,7 @@ impl Fetcher {
             let mut answer = self.transport.get(offer.from, &path).await.map_err(failed)?;
             let mut offset = wanted.offset;
             while let Some(piece) = answer.piece().await.map_err(failed)? {
-                    receiver.push(&wanted.file, offset, &piece).map_err(failed)?;
+                receiver.push(&wanted.file, offset, &piece).map_err(failed)?;
                 offset += piece.len() as u64;
                 *had += piece.len() as u64;
             }
