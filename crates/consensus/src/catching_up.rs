@@ -99,20 +99,28 @@ impl<W, R> Replica<W, R> {
             return;
         }
         let (raft, leads) = (&self.node.raft, self.leads());
-        let mut again = Vec::new();
+        let (mut again, mut needless) = (Vec::new(), Vec::new());
         self.catching_up.offered.retain(|to, (message, ticks)| {
             let index = message.get_snapshot().get_metadata().index;
-            let open = leads
-                && message.term == raft.term
-                && raft.prs().get(*to).is_some_and(|progress| {
-                    progress.state == ProgressState::Snapshot && progress.pending_snapshot == index
-                });
+            let progress = raft.prs().get(*to).filter(|progress| {
+                progress.state == ProgressState::Snapshot && progress.pending_snapshot == index
+            });
+            let open = leads && message.term == raft.term && progress.is_some();
+            if open && progress.is_some_and(|progress| progress.matched >= index) {
+                // A late refusal made raft offer what the member had acknowledged before. It acknowledges that
+                // again, which to raft is nothing new, and would get neither entries nor another offer.
+                needless.push(*to);
+                return false;
+            }
             *ticks += 1;
             if open && ticks.is_multiple_of(every_ticks) {
                 again.push(message.clone());
             }
             open
         });
+        for to in needless {
+            self.node.report_snapshot(to, SnapshotStatus::Finish);
+        }
         let from = self.id;
         let envelopes = again.into_iter().map(|message| Envelope {
             from,

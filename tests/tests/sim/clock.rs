@@ -14,25 +14,26 @@ pub(crate) struct Clock {
     since: Micros,
     at_ns: i64,
     rate_percent: u64,
+    wall_percent: u64,
 }
 
 impl Clock {
     /// A clock that runs well.
     pub(crate) fn new() -> Self {
-        Self { since: 0, at_ns: BEGINNING_NS, rate_percent: 100 }
+        Self { since: 0, at_ns: BEGINNING_NS, rate_percent: 100, wall_percent: 100 }
     }
 
     /// What it shows at a moment of the run.
     pub(crate) fn wall(&self, now: Micros) -> Timestamp {
-        let passed_us = (now - self.since) * self.rate_percent / 100;
+        let passed_us = (now - self.since) * self.wall_percent / 100;
         Timestamp(self.at_ns + passed_us as i64 * 1000)
     }
 
-    /// From `now` on it runs at another rate.
-    pub(crate) fn set_rate(&mut self, now: Micros, percent: u64) {
+    /// From `now` on it runs at other rates: its ticks, and the time that it shows, which may stand still.
+    pub(crate) fn set_rates(&mut self, now: Micros, percent: u64, wall_percent: u64) {
         self.at_ns = self.wall(now).0;
         self.since = now;
-        self.rate_percent = percent;
+        (self.rate_percent, self.wall_percent) = (percent, wall_percent);
     }
 
     /// It jumps; `by_ms` may be negative. Ticks are not counted by it: they come from a clock that never jumps.

@@ -37,7 +37,7 @@ impl World {
         for place in 0..self.members.len() {
             let now = self.now;
             let member = &mut self.members[place];
-            member.clock.set_rate(now, 100);
+            member.clock.set_rates(now, 100, 100);
             (member.disk_time, member.apply_time, member.stands_until) = (500, 0, now);
             member.manners.full.store(false, Ordering::Relaxed);
             member.log.cut_power_at(u64::MAX);
@@ -54,6 +54,7 @@ impl World {
 
     fn wait(&mut self, what: &str, ticks_max: u64, holds: impl Fn(&Self) -> bool) -> Verdict {
         let end = self.now + ticks_max * TICK;
+        let began = self.now;
         while !holds(self) {
             require(NAME, self.now < end, || {
                 let stands: Vec<String> = self.members.iter().map(stands).collect();
@@ -61,6 +62,7 @@ impl World {
             })?;
             self.run_until(self.now + SLICE_TICKS * TICK)?;
         }
+        self.counts.wait_ticks_max = self.counts.wait_ticks_max.max((self.now - began) / TICK);
         Ok(())
     }
 

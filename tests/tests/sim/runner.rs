@@ -92,5 +92,6 @@ impl Counts {
         self.terms += other.terms;
         self.expired += other.expired;
         self.reads += other.reads;
+        self.wait_ticks_max = self.wait_ticks_max.max(other.wait_ticks_max);
     }
 }

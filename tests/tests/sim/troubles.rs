@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use command::Command;
 use consensus::{Change, Kind, Proposal};
-use types::MemberId;
+use types::{AlarmKind, MemberId, MemberRecord};
 use wal::double::Loss;
 
 use crate::history::Ask;
@@ -49,7 +49,8 @@ impl World {
             }
             Trouble::Rate => {
                 let percent = *self.chance.pick(&[70, 85, 100, 100, 115, 140]);
-                self.members[place].clock.set_rate(self.now, percent);
+                let wall_percent = *self.chance.pick(&[0, 50, 100, 100, percent, 200]);
+                self.members[place].clock.set_rates(self.now, percent, wall_percent);
             }
             Trouble::Jump => {
                 let by_ms = *self.chance.pick(&[-5000, -300, 300, 5000, 60_000]);
@@ -168,14 +169,33 @@ impl World {
         if self.members[place].life.is_none() {
             return Ok(());
         }
-        let Some((command, change)) = self.draw_change() else { return Ok(()) };
-        self.trace.say(self.now, || format!("{place}    is asked for {change:?}"));
-        // Changes are not looked for in the log: the same may be asked for again.
-        let proposal = Proposal { data: command.encode(), ticket: u64::MAX, kind: Kind::Change(change) };
+        let (command, kind) = if self.chance.happens(250) {
+            (self.draw_note(), Kind::Normal)
+        } else {
+            let Some((command, change)) = self.draw_change() else { return Ok(()) };
+            (command, Kind::Change(change))
+        };
+        self.trace.say(self.now, || format!("{place}    is asked for {command:?}"));
+        // These are not looked for in the log: the same may be asked for again.
+        let proposal = Proposal { data: command.encode(), ticket: u64::MAX, kind };
         if let Some(life) = &mut self.members[place].life {
             life.replica.propose(&mut vec![proposal]);
         }
         self.turn(place)
+    }
+
+    /// What changes the list of members and not who counts.
+    fn draw_note(&mut self) -> Command {
+        let place = self.chance.place(self.members.len());
+        let id = id_of(place);
+        match self.chance.below(3) {
+            0 => Command::SetMember(MemberRecord { name: "said".to_owned(), ..record(place, false) }),
+            1 => {
+                let peer_urls = vec![format!("http://10.1.0.{place}:{}", self.chance.between(2380, 2382))];
+                Command::UpdateMember { id, peer_urls }
+            }
+            _ => Command::Alarm { raise: self.chance.happens(500), member: id, kind: AlarmKind::Corrupt },
+        }
     }
 
     fn draw_change(&mut self) -> Option<(Command, Change)> {
