@@ -113,7 +113,10 @@ impl World {
                 matches!(answer, Some(Answer::Done(_) | Answer::Read { .. }))
             };
             asked.retain(|(_, operations)| !operations.iter().all(is_served));
-            waiting = asked.into_iter().map(|(place, _)| place).collect();
+            // A removal that was asked for before may come through only now.
+            let seated = self.seated();
+            waiting =
+                asked.into_iter().map(|(place, _)| place).filter(|place| seated.contains(place)).collect();
             if waiting.is_empty() {
                 return Ok(());
             }

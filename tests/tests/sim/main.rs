@@ -103,3 +103,16 @@ fn planted_faults_are_found() {
     }
     assert!(missed.is_empty(), "not found: {missed:?}");
 }
+
+/// What a fault breaks inside a member is seen at once by the checks that look there.
+#[test]
+fn broken_promises_are_seen() {
+    for planted in [Planted::AcknowledgeBeforeSync, Planted::VoteBeforeDurable] {
+        let found = (1..=20).any(|seed| {
+            let mut world = world::World::new(seed, Some(planted), false).expect("a founder's state opens");
+            world.blind = false;
+            world.run().is_err_and(|violation| violation.property == "promises")
+        });
+        assert!(found, "{planted:?} broke no promise");
+    }
+}
