@@ -142,9 +142,9 @@ impl Applier {
         self.look_at_members();
         self.look_at_alarms();
         self.parts.shared.set_applied(id.index, 0);
-        self.release_reads(&mut stairs);
+        Self::release_reads(&mut stairs);
         drop(stairs);
-        site.retire(old);
+        site.retire(&old);
         self.parts.fetcher.installed(id);
         Ok(())
     }
@@ -189,11 +189,11 @@ impl Applier {
         if !run.is_empty() {
             self.apply_run(&mut stairs.machine, run)?;
         }
-        self.release_reads(stairs);
+        Self::release_reads(stairs);
         Ok(())
     }
 
-    fn release_reads(&self, stairs: &mut Stairs) {
+    fn release_reads(stairs: &mut Stairs) {
         let applied = stairs.machine.position().index;
         for read in stairs.waiting.extract_if(.., |read| read.index <= applied) {
             read.tickets.into_iter().for_each(ReadTicket::release);
@@ -310,7 +310,9 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn refused(&self, tickets: Vec<(WriteTicket, NotTaken)>) {
-        tickets.into_iter().for_each(|(ticket, why)| ticket.refuse(why));
+        for (ticket, why) in tickets {
+            ticket.refuse(why);
+        }
     }
 
     fn messages(&self, messages: Vec<Envelope>) {

@@ -94,6 +94,22 @@ impl Member {
         }
     }
 
+    /// A read that failed. Damage ends the member: it may be anywhere, and others may have what this one lost.
+    pub(crate) fn unreadable(&self, error: ReadError) -> Fault {
+        match error {
+            ReadError::Compacted => Fault::Compacted,
+            ReadError::FutureRevision => Fault::FutureRevision,
+            damage => {
+                self.house.shared.fail(format!(
+                    "the database of this member is damaged or its disk is: {}; check the disk, remove this member, \
+                     empty its data folder and add it anew, or bring the folder back from a copy",
+                    chain(&damage)
+                ));
+                Fault::Stopped
+            }
+        }
+    }
+
     fn not_taken(&self, why: NotTaken) -> Fault {
         match why {
             NotTaken::Overtaken | NotTaken::NotLeader => Fault::LeaderChanged,
@@ -224,17 +240,6 @@ pub(crate) fn refusal(why: MemberRefusal) -> Fault {
         MemberRefusal::NotLearner => Fault::MemberNotLearner,
         MemberRefusal::TooManyLearners => Fault::TooManyLearners,
         MemberRefusal::LastVoter => Fault::NotEnoughStarted,
-    }
-}
-
-pub(crate) fn unreadable(error: ReadError) -> Fault {
-    match error {
-        ReadError::Compacted => Fault::Compacted,
-        ReadError::FutureRevision => Fault::FutureRevision,
-        damage => {
-            tracing::error!(error = chain(&damage), "a read failed; check this member's disk");
-            Fault::Broken(format!("kvorum: {damage}"))
-        }
     }
 }
 

@@ -46,7 +46,7 @@ impl Member {
         // not that the request timed out.
         self.check_strictly(&change)?;
         self.catch_up(Consistency::Linearizable).await?;
-        self.house.wing.enter().members.judge(&change).map_err(refusal)?;
+        self.judge(&change)?;
         self.check_strictly(&change)?;
         let (command, kind) = match change {
             Change::Add(member) => {
@@ -68,6 +68,17 @@ impl Member {
             Effect::Members(members) => Ok(self.reply(Revision::default(), members)),
             _ => Err(odd()),
         }
+    }
+
+    fn judge(&self, change: &Change) -> Result<(), Fault> {
+        let rooms = self.house.wing.enter();
+        rooms.members.judge(change).map_err(refusal)?;
+        // A setting of this member: what is applied must not depend on it.
+        let is_learner = matches!(change, Change::Add(member) if member.learner);
+        if is_learner && rooms.members.learners().len() >= self.learners_max {
+            return Err(Fault::TooManyLearners);
+        }
+        Ok(())
     }
 
     fn check_strictly(&self, change: &Change) -> Result<(), Fault> {

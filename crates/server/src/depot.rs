@@ -20,7 +20,7 @@ use crate::errand::Errand;
 use crate::rooms::Wing;
 
 /// A snapshot that nobody has asked for in this time is removed.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// See the module.
 pub(crate) struct Depot {
@@ -118,7 +118,8 @@ impl Depot {
         }
         let kept: Vec<String> = stock.items.iter().map(|item| item.id.send_folder()).collect();
         drop(stock);
-        let is_kept = |name: &str| name.ends_with(".recv") || kept.iter().any(|kept| kept == name);
+        let is_kept =
+            |name: &str| name.strip_suffix(".recv").is_some() || kept.iter().any(|kept| kept == name);
         if let Err(error) = prune(folder, is_kept) {
             tracing::warn!(%error, "cannot remove an old snapshot");
         }

@@ -11,7 +11,7 @@ use types::{
     RangeReply, Revision, Txn, TxnReply,
 };
 
-use crate::asking::{done, odd, unreadable};
+use crate::asking::{done, odd};
 use crate::member::Member;
 
 #[async_trait]
@@ -40,7 +40,7 @@ impl api::Member for Member {
         } else {
             self.aside(move |rooms| rooms.mvcc.range(&query)).await?
         }
-        .map_err(unreadable)?;
+        .map_err(|error| self.unreadable(error))?;
         Ok(self.reply(revision, reply))
     }
 
@@ -71,8 +71,10 @@ impl api::Member for Member {
             let consistency =
                 if serializable_reads { Consistency::Serializable } else { Consistency::Linearizable };
             self.linearize(consistency).await?;
-            let (revision, reply) =
-                self.aside(move |rooms| rooms.mvcc.read_txn(&txn)).await?.map_err(unreadable)?;
+            let (revision, reply) = self
+                .aside(move |rooms| rooms.mvcc.read_txn(&txn))
+                .await?
+                .map_err(|error| self.unreadable(error))?;
             return Ok(self.reply(revision, reply));
         }
         let outcome = self.write(Command::Txn(txn)).await?;
@@ -100,12 +102,15 @@ impl api::Member for Member {
     }
 
     async fn hash(&self) -> Result<Reply<u32>, Fault> {
-        let hash = self.aside(|rooms| rooms.mvcc.hash()).await?.map_err(unreadable)?;
+        let hash = self.aside(|rooms| rooms.mvcc.hash()).await?.map_err(|error| self.unreadable(error))?;
         Ok(self.reply(self.revision(), hash))
     }
 
     async fn hash_kv(&self, revision: Option<Revision>) -> Result<Reply<KvHash>, Fault> {
-        let hash = self.aside(move |rooms| rooms.mvcc.hash_kv(revision)).await?.map_err(unreadable)?;
+        let hash = self
+            .aside(move |rooms| rooms.mvcc.hash_kv(revision))
+            .await?
+            .map_err(|error| self.unreadable(error))?;
         let body = KvHash { hash: hash.hash, compacted: hash.compacted, revision: hash.revision };
         Ok(self.reply(self.revision(), body))
     }

@@ -127,7 +127,7 @@ impl Fetcher {
     fn make_room(&self, folder: &Path, id: SnapshotId) -> Result<(), Break> {
         let mut kept: Vec<String> = self.fetched.lock().iter().map(SnapshotId::receive_folder).collect();
         kept.push(id.receive_folder());
-        prune(folder, |name| name.ends_with(".send") || kept.iter().any(|kept| kept == name))
+        prune(folder, |name| name.strip_suffix(".send").is_some() || kept.iter().any(|kept| kept == name))
             .map_err(|error| Break::Failed(error.to_string()))
     }
 

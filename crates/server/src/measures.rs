@@ -141,7 +141,7 @@ impl Measures {
             let remote = peer.id.to_string();
             let registry = &self.registry;
             let count = |name, help, label, number| {
-                registry.counter(name, help, &[(label, &remote)]).absolute(number)
+                registry.counter(name, help, &[(label, &remote)]).absolute(number);
             };
             count(
                 "etcd_network_peer_sent_bytes_total",

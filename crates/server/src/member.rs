@@ -54,6 +54,7 @@ pub struct Member {
     pub(crate) quota_bytes: u64,
     pub(crate) v2_enabled: bool,
     pub(crate) strict_reconfiguration: bool,
+    pub(crate) learners_max: usize,
     pub(crate) election: Duration,
     pub(crate) compare_first: bool,
     pub(crate) request_timeout: Duration,

@@ -51,7 +51,7 @@ impl Site {
     }
 
     /// The rooms of before are left to those who are in them.
-    pub(crate) fn retire(&self, rooms: Arc<Rooms>) {
+    pub(crate) fn retire(&self, rooms: &Rooms) {
         if let Some((store, _)) = self.retired.lock().last_mut() {
             *store = Arc::downgrade(&rooms.store);
         }

@@ -210,6 +210,7 @@ impl Member {
             quota_bytes: config.quota_bytes,
             v2_enabled: config.v2_enabled,
             strict_reconfiguration: config.strict_reconfiguration,
+            learners_max: config.learners_max,
             election: config.election,
             compare_first: config.corrupt_check_at_start,
             request_timeout: config.request_timeout(),

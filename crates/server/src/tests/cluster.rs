@@ -18,7 +18,7 @@ use crate::folder::Folder;
 use crate::{Beginning, Config, Member, folder};
 
 /// No step of these tests takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A place for a member: what stays when the member itself ends.
 struct Seat {

@@ -55,6 +55,9 @@ async fn a_learner_votes_when_it_has_caught_up() {
     let added = cluster.member(asked).member_add(urls(&seat), true).await.expect("added").body;
     let id = added.member.id;
     assert_eq!(cluster.member(asked).member_promote(id).await.err(), Some(Fault::LearnerNotReady));
+    let (another, _) = Seat::new(5);
+    let refused = cluster.member(asked).member_add(urls(&another), true).await.err();
+    assert_eq!(refused, Some(Fault::TooManyLearners));
     assert_eq!(cluster.member(asked).member_promote(MemberId(9)).await.err(), Some(Fault::MemberNotFound));
     let joined = cluster.join(seat, listener, id, &added.members);
     cluster.ready(joined).await;
