@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn learners_are_bounded() {
-        let mut members: Vec<MemberRecord> = (2..2 + LEARNERS_MAX as u64).map(|id| member(id, true)).collect();
+        let mut members: Vec<MemberRecord> =
+            (2..2 + LEARNERS_MAX as u64).map(|id| member(id, true)).collect();
         members.push(member(1, false));
         let roster = roster(&members, &[]);
         let add = |learner| roster.judge(&Change::Add(member(99, learner)));

@@ -161,6 +161,14 @@ impl Cluster {
     fn stop(&mut self, number: usize) {
         let running = self.members[number].take().expect("it runs");
         running.member.stop();
+        // In a process of its own it would end with it. Here its last connections have yet to let go of the database.
+        let store = Arc::downgrade(&running.member.house.wing.enter().store);
+        drop(running);
+        let began = Instant::now();
+        while store.strong_count() > 0 {
+            assert!(began.elapsed() < PATIENCE, "somebody keeps the database");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     fn restart(&mut self, number: usize) {
