@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use store::{Direction, Family, Moment, Span, Store};
+use store::{Family, Moment, Store};
 use types::{RangeQuery, RangeReply, Revision, Txn, TxnReply};
 
 use crate::index::Index;
@@ -161,7 +161,7 @@ fn load(store: &Store) -> Result<State, OpenError> {
 /// Takes the newest row of every key, past however many older ones.
 fn load_index(moment: &Moment<'_>, revision: Revision) -> Result<Index, OpenError> {
     let mut index = Index::new();
-    let mut cursor = moment.scan(Family::Keys, &Span::default(), Direction::Forward);
+    let mut cursor = moment.walk(Family::Keys);
     let (mut prefix, mut key) = (Vec::new(), Vec::new());
     while let Some((row_key, record)) = cursor.row() {
         prefix.clear();

@@ -4,6 +4,9 @@ use rocksdb::{ReadOptions, Snapshot};
 
 use crate::{Cursor, Direction, Family, Pinned, Span, Store, StoreError};
 
+/// A walk over everything reads this many bytes of a file at once.
+const WALK_AHEAD_BYTES: usize = 2 << 20;
+
 /// What was written up to one moment. All reads through it see the same.
 pub struct Moment<'a> {
     store: &'a Store,
@@ -35,6 +38,16 @@ impl<'a> Moment<'a> {
     /// Rows of a span in key order at this moment.
     pub fn scan(&self, family: Family, span: &Span, direction: Direction) -> Cursor<'_> {
         Cursor::new(self.store.database(), self.store.handle(family), span, direction, self.read_options())
+    }
+
+    /// As [`Moment::scan`] forward over the whole family, for a walk that is done once: it reads far ahead, and
+    /// leaves in the cache what is there.
+    pub fn walk(&self, family: Family) -> Cursor<'_> {
+        let mut read = self.read_options();
+        read.fill_cache(false);
+        read.set_readahead_size(WALK_AHEAD_BYTES);
+        let (database, handle) = (self.store.database(), self.store.handle(family));
+        Cursor::new(database, handle, &Span::default(), Direction::Forward, read)
     }
 
     /// As [`Moment::scan`], with a cursor that gives up rather than step over more than `dead_max` rows in one go

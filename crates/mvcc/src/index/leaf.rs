@@ -60,6 +60,14 @@ impl Leaf {
         Err(low)
     }
 
+    /// As [`Leaf::find`], for a key that is likely to come after all that are here.
+    pub(super) fn find_from_end(&self, key: &[u8]) -> Result<usize, usize> {
+        match self.len().checked_sub(1) {
+            Some(last) if self.key(last) < key => Err(self.len()),
+            _ => self.find(key),
+        }
+    }
+
     /// The place of the first entry at `key` or after it.
     pub(super) fn lower_bound(&self, key: &[u8]) -> usize {
         self.find(key).unwrap_or_else(|at| at)

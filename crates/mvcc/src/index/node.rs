@@ -53,7 +53,7 @@ impl Node {
     /// order then leave full nodes behind them instead of half full ones.
     pub(super) fn insert(&mut self, key: &[u8], meta: &Meta, last: bool) -> (bool, Option<Split>) {
         match self {
-            Self::Leaf(leaf) => match leaf.find(key) {
+            Self::Leaf(leaf) => match if last { leaf.find_from_end(key) } else { leaf.find(key) } {
                 Ok(at) => {
                     leaf.replace(at, key, meta);
                     (false, None)
@@ -223,7 +223,9 @@ impl Inner {
     }
 
     fn insert(&mut self, key: &[u8], meta: &Meta, last: bool) -> (bool, Option<Split>) {
-        let at = self.child_of(key);
+        // Keys that come in order, as at a start, spare the search.
+        let append = last && self.separators.last().is_some_and(|separator| **separator <= *key);
+        let at = if append { self.children.len() - 1 } else { self.child_of(key) };
         let last = last && at + 1 == self.children.len();
         let (new, split) = self.children[at].insert(key, meta, last);
         self.counts[at] += u64::from(new);
