@@ -62,6 +62,10 @@ impl Member {
             Change::Remove(id) => (Command::RemoveMember(id), Kind::Change(consensus::Change::Remove(id))),
             Change::Update { id, peer_urls } => (Command::UpdateMember { id, peer_urls }, Kind::Normal),
         };
+        if matches!(kind, Kind::Change(consensus::Change::Remove(id)) if id == self.id) {
+            // The others need not find out that their leader is gone.
+            self.retire().await;
+        }
         let outcome = self.propose(command.encode(), kind).await?;
         match done(outcome.result)? {
             // The header of the Cluster service carries no revision.

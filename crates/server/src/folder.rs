@@ -163,7 +163,7 @@ fn make_or_check(path: &Path) -> Result<(), FolderError> {
     }
 }
 
-fn make(path: &Path) -> Result<(), FolderError> {
+pub(crate) fn make(path: &Path) -> Result<(), FolderError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make the folder", path))
 }
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use apply::Position;
 use types::{Index, Term};
 
-use crate::folder::{FolderError, failed, sync};
+use crate::folder::{FolderError, failed, make, sync};
 
 const CURRENT_FILE: &str = "current";
 const DRAFT_FILE: &str = "current.tmp";
@@ -73,6 +73,7 @@ impl Generations {
         };
         remove_where(&self.member, is_dead)?;
         remove_where(&self.snap(), |_, _| true)?;
+        make(&live.path)?;
         Ok(live)
     }
 

@@ -111,8 +111,13 @@ impl Keeper<'_> {
             Some(_) => return,
         };
         self.compared = Some(Instant::now());
-        // It is closed only when the member stops.
-        let _ = self.duties.errands.put(errand);
+        // One is enough: what is already to be done may take long.
+        if self.duties.errands.is_empty() {
+            // It is closed only when the member stops.
+            let _ = self.duties.errands.put(errand);
+        } else if matches!(errand, Errand::CompareSelf) {
+            self.compared = None;
+        }
     }
 
     fn expire(&self) {

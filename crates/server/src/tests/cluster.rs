@@ -85,6 +85,7 @@ impl Seat {
                 Ok(listener) => return listener,
                 Err(error) => assert!(began.elapsed() < PATIENCE, "{error}"),
             }
+            // Reason to sleep: nothing tells when a port is free again.
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -167,6 +168,7 @@ impl Cluster {
         let began = Instant::now();
         while store.strong_count() > 0 {
             assert!(began.elapsed() < PATIENCE, "somebody keeps the database");
+            // Reason to sleep: nothing tells when the last reader has gone.
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -206,6 +208,7 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < PATIENCE, "waited in vain until {what}");
+        // Reason to sleep: the pause between two looks at a condition.
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
