@@ -140,6 +140,14 @@ fn a_member_serves_and_dies_by_the_signal_that_it_got() {
         assert!(get(peer, "/version").contains("\"etcdserver\":\"3.7.1\""), "{round}");
         assert!(!get(peer, "/v2/keys").starts_with("HTTP/1.1 200 "), "{round}");
 
+        let endpoint = format!("http://{client}");
+        let (code, stdout, stderr) = refused(&["health", "--endpoint", &endpoint]);
+        assert_eq!(
+            (code, stdout, stderr),
+            (Some(0), format!("{endpoint} is healthy\n"), String::new()),
+            "{round}"
+        );
+
         // A second start with the same folder finds it taken, and leaves the first alone.
         let others = flags(&folder.path().join("data"), free(), free());
         let (code, _, stderr) = refused(&others.iter().map(String::as_str).collect::<Vec<_>>());
@@ -152,6 +160,29 @@ fn a_member_serves_and_dies_by_the_signal_that_it_got() {
         running.says("closed etcd server");
         assert_eq!(running.child.wait().expect("it ends").signal(), Some(15), "{round}");
     }
+}
+
+#[test]
+fn health_of_nobody_ends_with_1_and_a_line() {
+    let endpoint = format!("http://{}", free());
+    let (code, stdout, stderr) = refused(&["health", &format!("--endpoint={endpoint}")]);
+    assert_eq!((code, stdout.as_str(), stderr.lines().count()), (Some(1), "", 1), "{stderr}");
+    assert!(stderr.starts_with(&format!("{endpoint} is unhealthy: cannot reach {endpoint}: ")), "{stderr}");
+    let (code, _, stderr) = refused(&["health", "nonsense"]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.starts_with("usage: kvorum health [--endpoint "), "{stderr}");
+}
+
+#[test]
+fn a_founder_that_waits_for_others_ends_when_it_is_asked_to() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let mut command = kvorum();
+    command.args(flags(&folder.path().join("data"), free(), free()));
+    let mut running = Running::start(command.arg(format!("--discovery=http://{}/x", free())));
+    running.says("failed to get from discovery server");
+    terminate(running.child.id());
+    running.says("received signal; shutting down");
+    assert_eq!(running.child.wait().expect("it ends").signal(), Some(15));
 }
 
 #[test]
