@@ -14,6 +14,7 @@ pub mod etcdctl;
 pub mod grpc;
 pub mod http1;
 pub mod node;
+pub mod operator;
 pub mod text;
 
 pub use client::Client;

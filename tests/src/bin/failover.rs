@@ -2,7 +2,8 @@
 //! and by SIGTERM.
 //!
 //! A client sends a write every 5 ms through a member that survives, whether or not earlier ones were
-//! answered, on one connection. The gap is the longest time without an answer. Prints Markdown.
+//! answered, on one connection. The gap is the longest time without an answer. The two take turns, so that
+//! what else the machine does falls on both. Prints Markdown.
 //!
 //! usage: failover [ROUNDS]      `KVORUM_BINARY` and `ETCD_BINARY` name other programs
 
@@ -66,11 +67,22 @@ fn main() -> anyhow::Result<()> {
     println!("|---|---|---|---|---|---|---|");
     for (heartbeat_ms, election_ms) in SETTINGS {
         for end in [End::Kill, End::Terminate] {
-            for (name, program) in [("etcd 3.4.23", Program::etcd()?), ("kvorum", Program::kvorum()?)] {
-                let settings = Settings::new(&program, 3).pace(heartbeat_ms, election_ms);
-                let costs = measure(&settings, end, rounds)
-                    .with_context(|| format!("{name}, {heartbeat_ms}/{election_ms}, {end:?}"))?;
-                print(name, &settings, end, costs)?;
+            let settings = |program: &Program| Settings::new(program, 3).pace(heartbeat_ms, election_ms);
+            let mut subjects = [
+                Subject::start("etcd 3.4.23", &settings(&Program::etcd()?))?,
+                Subject::start("kvorum", &settings(&Program::kvorum()?))?,
+            ];
+            for round in 0..rounds {
+                for subject in &mut subjects {
+                    subject.measure(end, round).with_context(|| {
+                        format!("{}, {heartbeat_ms}/{election_ms}, {end:?}", subject.name)
+                    })?;
+                }
+            }
+            for subject in subjects {
+                let Subject { name, cluster, costs } = subject;
+                print(name, cluster.settings(), end, costs)?;
+                cluster.done()?;
             }
         }
     }
@@ -98,10 +110,20 @@ fn print(name: &str, settings: &Settings, end: End, mut costs: Vec<Cost>) -> any
     Ok(())
 }
 
-fn measure(settings: &Settings, end: End, rounds: usize) -> anyhow::Result<Vec<Cost>> {
-    let mut cluster = Cluster::start(settings)?;
-    let mut costs = Vec::new();
-    for round in 0..rounds {
+/// A cluster and what it cost.
+struct Subject {
+    name: &'static str,
+    cluster: Cluster,
+    costs: Vec<Cost>,
+}
+
+impl Subject {
+    fn start(name: &'static str, settings: &Settings) -> anyhow::Result<Self> {
+        Ok(Self { name, cluster: Cluster::start(settings)?, costs: Vec::new() })
+    }
+
+    fn measure(&mut self, end: End, round: usize) -> anyhow::Result<()> {
+        let cluster = &mut self.cluster;
         let leader = cluster.wait_leader()?;
         let survivor = cluster.others(leader).get(round % 2).copied().context("a survivor")?;
         let client = Client::start(cluster.member(survivor).address())?;
@@ -110,18 +132,16 @@ fn measure(settings: &Settings, end: End, rounds: usize) -> anyhow::Result<Vec<C
             End::Kill => cluster.member_mut(leader).kill()?,
             End::Terminate => cluster.member(leader).ask_to_end()?,
         }
-        let now = client.answers();
-        client.wait_answers(now + ANSWERED)?;
+        client.wait_answers(client.answers() + ANSWERED)?;
         if matches!(end, End::Terminate) {
             cluster.member_mut(leader).wait_ended()?;
             client.wait_answers(client.answers() + ANSWERED)?;
         }
-        costs.push(client.finish()?);
+        self.costs.push(client.finish()?);
         cluster.restart(leader)?;
         cluster.wait_equal(&[0, 1, 2])?;
+        Ok(())
     }
-    cluster.done()?;
-    Ok(costs)
 }
 
 /// The client; it runs on threads of its own.

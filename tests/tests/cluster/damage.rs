@@ -5,11 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::tests::Cluster;
 use ::tests::cluster::{Report, Settings, Writer, is_etcd, program};
+use ::tests::{Cluster, operator};
 use anyhow::{Context, ensure};
-
-use crate::operator;
 
 /// A client that waits out an election.
 const LONG: Duration = Duration::from_secs(15);

@@ -3,12 +3,10 @@
 
 use std::time::Duration;
 
-use ::tests::Cluster;
 use ::tests::cluster::{Link, Settings, Writer, program};
 use ::tests::{Client, until};
+use ::tests::{Cluster, operator};
 use anyhow::ensure;
-
-use crate::operator;
 
 /// A client that has to see that there is no majority.
 const SHORT: Duration = Duration::from_secs(2);

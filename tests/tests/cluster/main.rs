@@ -8,6 +8,5 @@ mod disk;
 mod failures;
 mod membership;
 mod mistakes;
-mod operator;
 mod paused;
 mod serving;

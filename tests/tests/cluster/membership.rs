@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use ::tests::Cluster;
 use ::tests::cluster::{Settings, Writer, program};
 use ::tests::until;
+use ::tests::{Cluster, operator};
 use anyhow::{Context, ensure};
-
-use crate::operator;
 
 /// A client that waits out an election.
 const LONG: Duration = Duration::from_secs(15);

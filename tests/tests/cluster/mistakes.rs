@@ -1,10 +1,8 @@
 //! Mistakes of persons: each ends in a sentence that says which it was, and none harms the cluster.
 
-use ::tests::Cluster;
 use ::tests::cluster::{Settings, is_etcd, program};
+use ::tests::{Cluster, operator};
 use anyhow::ensure;
-
-use crate::operator;
 
 /// Fails unless member `number` ends by itself, not as a success, having said one of these words.
 fn refused(cluster: &mut Cluster, number: usize, words: &[&str]) -> anyhow::Result<()> {

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use ::tests::Cluster;
 use ::tests::cluster::Link;
+use ::tests::{Cluster, operator};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
@@ -41,10 +41,12 @@ pub(crate) enum Fault {
     OneWay,
     /// All lines are slow.
     Slow,
+    /// A member loses its disk and is replaced by a new one.
+    Replace,
 }
 
 /// All of them, in an order that does not matter.
-const ALL: [Fault; 15] = [
+const ALL: [Fault; 16] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::KillTwice,
@@ -60,6 +62,7 @@ const ALL: [Fault; 15] = [
     Fault::MuteLeader,
     Fault::OneWay,
     Fault::Slow,
+    Fault::Replace,
 ];
 
 impl Fault {
@@ -91,6 +94,11 @@ impl Fault {
             Self::KillAll => (0..cluster.len()).try_for_each(|number| cluster.member_mut(number).kill())?,
             Self::Terminate | Self::TerminateLeader => {
                 cluster.member_mut(one).terminate()?;
+            }
+            Self::Replace => {
+                cluster.member_mut(one).kill()?;
+                operator::replace(cluster, one)?;
+                cluster.member_mut(one).wait_ready()?;
             }
             Self::Pause | Self::PauseLeader => cluster.member(one).pause()?,
             Self::Part | Self::PartLeader => cluster.links().part(&[one], &others, Link::Silent),
