@@ -331,6 +331,10 @@ impl<W, R> Replica<W, R> {
 
     /// The state machine has accepted a change of the membership: it takes effect.
     pub fn change_applied(&mut self, change: Change) {
+        if self.paper.last_snapshot != 0 || self.node.raft.snap().is_some() {
+            // raft counts as the snapshot does already, in which this older change is.
+            return;
+        }
         if let Err(error) = self.node.apply_conf_change(&tags::to_raft(change)) {
             tracing::error!(?change, %error, "raft refused a change of the membership");
         }

@@ -60,7 +60,7 @@ impl World {
                 self.members[place].disk_time = *self.chance.pick(&[200, 500, TICK, 10 * TICK, 40 * TICK]);
             }
             Trouble::SlowApply => {
-                self.members[place].apply_time = *self.chance.pick(&[0, 0, TICK, 20 * TICK]);
+                self.members[place].apply_time = *self.chance.pick(&[0, 0, TICK, 20 * TICK, 80 * TICK]);
             }
             Trouble::FullDisk => {
                 self.members[place].manners.full.store(true, Ordering::Relaxed);

@@ -58,7 +58,7 @@ impl World {
         let planted = self.planted;
         let Some(life) = &mut self.members[place].life else { return };
         let only_vote = append.entries.is_empty() && append.snapshot.is_none();
-        let early = planted == Some(Planted::AcknowledgeBeforeSync)
+        let early = (planted == Some(Planted::AcknowledgeBeforeSync) && append.snapshot.is_none())
             || (planted == Some(Planted::VoteBeforeDurable) && only_vote);
         if early {
             life.replica.persisted(append.number);

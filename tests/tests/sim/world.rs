@@ -353,10 +353,8 @@ impl World {
         let promise = promises::read(envelope);
         if let Some(promise) = promise {
             self.checks.leaders.spoke(from, promise.term());
-            if let Some(life) = &self.members[from].life {
-                if !self.blind {
-                    promise.check(from, &life.wal)?;
-                }
+            if let Some(life) = self.members[from].life.as_ref().filter(|_| !self.blind) {
+                promise.check(from, &life.wal)?;
             }
         }
         let to = place_of(envelope.to);
