@@ -129,6 +129,11 @@ impl<W: Send + 'static, R: Send + 'static> Door<W, R> {
         self.bring(Input::Unreachable(member));
     }
 
+    /// The process of a member has ended, as far as can be told from here. It may be wrong.
+    pub fn gone(&self, member: MemberId) {
+        self.bring(Input::Gone(member));
+    }
+
     fn bring(&self, input: Input<W, R>) {
         if let Some(floor) = self.0.upgrade() {
             floor.bring(input);

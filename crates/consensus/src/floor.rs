@@ -34,6 +34,7 @@ pub(crate) enum Input<W, R> {
     FetchFailed(SnapshotOffer),
     ReadBack(Fetched),
     Unreachable(MemberId),
+    Gone(MemberId),
     Transfer(MemberId),
     Persisted(u64),
     Failed(Failure),
@@ -348,6 +349,7 @@ impl<W: 'static, R: 'static> Turn<W, R> {
                 Input::FetchFailed(offer) => self.replica.snapshot_failed(offer),
                 Input::ReadBack(fetched) => self.replica.fetched(fetched),
                 Input::Unreachable(member) => self.replica.unreachable(member),
+                Input::Gone(member) => self.replica.gone(member),
                 Input::Transfer(member) => self.replica.transfer(member),
                 Input::Persisted(number) => self.replica.persisted(number),
                 Input::Failed(failure) => {

@@ -43,7 +43,7 @@ pub struct ReplicaConfig {
     pub voters: Vec<MemberId>,
     /// Everybody who listens, as of `applied`.
     pub learners: Vec<MemberId>,
-    /// Ticks without a leader before an election, at least; the real number is drawn from [n, 2n).
+    /// Ticks without a leader before an election, at least; the real number is drawn from [n, 1.5 n).
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
@@ -195,7 +195,7 @@ impl<W, R> Replica<W, R> {
             boot_nonce: config.boot_nonce,
             voters: Vec::new(),
             learners: Vec::new(),
-            election: ElectionTimer::new(config.seed, config.election_ticks),
+            election: ElectionTimer::new(config.seed, config.election_ticks, config.heartbeat_ticks),
             election_ticks: config.election_ticks as u64,
             now: 0,
             desk: Desk::default(),
@@ -293,6 +293,19 @@ impl<W, R> Replica<W, R> {
     /// A message to this member could not be delivered.
     pub fn unreachable(&mut self, member: MemberId) {
         self.node.report_unreachable(member.0);
+    }
+
+    /// The process of `member` has ended, as far as can be told from here. Without its leader a member need not wait
+    /// for a time-out: it asks for votes soon. Where that was wrong the others, who still hear of the leader, do
+    /// not answer, and the leader's next heartbeat mends it.
+    pub fn gone(&mut self, member: MemberId) {
+        self.unreachable(member);
+        let raft = &mut self.node.raft;
+        if raft.state == StateRole::Follower && raft.leader_id == member.0 {
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
+            self.election.hurry();
+        }
     }
 
     /// Everything up to this append is durable.

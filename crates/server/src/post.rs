@@ -71,6 +71,10 @@ impl Inbox for Letterbox {
         self.door.unreachable(peer);
     }
 
+    fn gone(&self, peer: MemberId) {
+        self.door.gone(peer);
+    }
+
     fn removed(&self, by: MemberId) {
         tracing::warn!({ "remote-peer-id" } = %by, "a peer says that this member was removed from the cluster");
         self.shared.end(End::Removed);

@@ -135,7 +135,7 @@ impl Member {
             voters,
             learners: if applied == Index(0) { Vec::new() } else { machine.members().learners() },
             election_ticks: config.election_ticks(),
-            heartbeat_ticks: 1,
+            heartbeat_ticks: config.heartbeat_ticks(),
             applied,
             boot_nonce: rand::random(),
             seed: rand::random(),
@@ -164,7 +164,7 @@ impl Member {
         let Ground { cluster, id, measures, errands, depot, site } = ground;
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
-        let driver_config = DriverConfig { tick: config.heartbeat, waiting_max: WAITING_MAX };
+        let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let mut made = None;
         let driver = Driver::start(
             driver_config,

@@ -65,6 +65,12 @@ pub trait Inbox: Send + Sync + 'static {
     /// again while frames go on to be dropped, but not more often than connections are tried.
     fn unreachable(&self, peer: MemberId);
 
+    /// The stream to `peer` broke and nobody listens there any more: its process has ended, or is about to start
+    /// again. Told once for each stream that breaks so; a machine or a cable that fails is not told.
+    fn gone(&self, peer: MemberId) {
+        let _ = peer;
+    }
+
     /// `by` says that this member was removed from the cluster. Told again at every attempt to connect.
     fn removed(&self, by: MemberId);
 

@@ -6,6 +6,7 @@
 //! INVARIANT: while there is no stream the queue is closed, so that nothing waits for a peer that is not there.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,8 @@ const REASON_BYTES_MAX: usize = 1024;
 enum Loss {
     /// The peer says that this member was removed.
     Removed,
+    /// Nobody listens there.
+    Refused(String),
     /// Anything else.
     Trouble(String),
 }
@@ -56,15 +59,22 @@ pub(crate) async fn keep(shared: Arc<Shared>, contact: Arc<Contact>, lane: Lane)
 
 async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
     let mut pause = shared.config.pause_min();
+    // Where a stream stood until a moment ago, the next attempt tells whether there is still somebody.
+    let mut stood = false;
     loop {
+        let (mut broke, mut refused) = (false, true);
         for url in contact.urls().iter() {
             let began = Instant::now();
             let loss = stream(shared, contact, lane, url).await;
-            if contact.closed(lane) || contact.queue(lane).take_loss() {
+            let was_open = contact.closed(lane);
+            // One that ends as soon as it stands is tried again after a pause, as any other.
+            broke |= was_open && began.elapsed() > shared.config.pause_min();
+            refused &= matches!(loss, Loss::Refused(_));
+            if was_open || contact.queue(lane).take_loss() {
                 shared.inbox.unreachable(contact.id);
             }
             match loss {
-                Loss::Trouble(reason) => contact.trouble(&reason),
+                Loss::Trouble(reason) | Loss::Refused(reason) => contact.trouble(&reason),
                 Loss::Removed => {
                     contact.trouble(&papers::Refusal::Removed.to_string());
                     shared.inbox.removed(contact.id);
@@ -74,6 +84,12 @@ async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
                 // It stood for a while.
                 pause = shared.config.pause_min();
             }
+        }
+        if std::mem::replace(&mut stood, broke) && refused && lane == Lane::Vital {
+            shared.inbox.gone(contact.id);
+        }
+        if broke {
+            continue;
         }
         // Half of it is left to chance, so that members that lost each other at once do not meet at once.
         let pause_min = shared.config.pause_min();
@@ -117,7 +133,13 @@ impl<'a> Pump<'a> {
     async fn connect(shared: &'a Shared, contact: &'a Contact, lane: Lane, url: &str) -> Result<Self, Loss> {
         let config = &shared.config;
         let address = Address::parse(url).map_err(|error| Loss::Trouble(error.to_string()))?;
-        let unreachable = |error| Loss::because(&format!("cannot reach {url}"), error);
+        let unreachable = |error: io::Error| {
+            let reason = format!("cannot reach {url}: {}", stdx::chain(&error));
+            match error.kind() {
+                io::ErrorKind::ConnectionRefused => Loss::Refused(reason),
+                _ => Loss::Trouble(reason),
+            }
+        };
         let wire =
             Wire::dial(&address, config.dial_time_max(), config.silence_max()).await.map_err(unreachable)?;
         let meter = Arc::clone(wire.meter());

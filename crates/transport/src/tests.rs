@@ -38,6 +38,7 @@ struct Desk {
     frames: Mutex<BTreeMap<MemberId, Vec<Bytes>>>,
     calls: AtomicUsize,
     unreachable: Mutex<Vec<MemberId>>,
+    gone: Mutex<Vec<MemberId>>,
     removed_by: Mutex<Vec<MemberId>>,
     measured: AtomicBool,
     removed: Mutex<Vec<MemberId>>,
@@ -62,6 +63,10 @@ impl Inbox for Desk {
 
     fn unreachable(&self, peer: MemberId) {
         self.unreachable.lock().push(peer);
+    }
+
+    fn gone(&self, peer: MemberId) {
+        self.gone.lock().push(peer);
     }
 
     fn removed(&self, by: MemberId) {
@@ -238,7 +243,9 @@ async fn streams_come_back_after_the_other_side_restarts() {
     until("the loss is told", || a.desk.unreachable.lock().contains(&MemberId(2))).await;
     until("frames are dropped", || !a.send(2, Lane::Vital, "lost")).await;
     assert!(!a.is_connected(2));
+    until("the end of the process is told", || a.desk.gone.lock().contains(&MemberId(2))).await;
     drop(b);
+    assert_eq!(a.desk.gone.lock().len(), 1);
     let b = Node::start_at(config(2), &address).await;
     until("frames arrive", || {
         a.send(2, Lane::Vital, "hello");

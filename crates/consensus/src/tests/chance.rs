@@ -112,7 +112,11 @@ impl Story {
         let at = if self.chance.one_in(4) { self.chance.below(waiting.min(8)) } else { 0 };
         let Some(envelope) = self.net.wires.remove(at as usize) else { return };
         if self.chance.one_in(20) {
-            return self.net.replica_if_running(envelope.from.0, |replica| replica.unreachable(envelope.to));
+            // The second is a guess that is usually wrong.
+            let gone = self.chance.one_in(2);
+            return self.net.replica_if_running(envelope.from.0, |replica| {
+                if gone { replica.gone(envelope.to) } else { replica.unreachable(envelope.to) }
+            });
         }
         if self.chance.one_in(20) {
             let later = self.chance.below(waiting) as usize;

@@ -48,6 +48,33 @@ fn a_write_commits_without_the_slowest_disk_and_never_before_a_majority_has_it()
 }
 
 #[test]
+fn the_end_of_a_leaders_process_is_followed_by_an_election_at_once() {
+    let mut net = three();
+    net.crash(1);
+    for id in [2, 3] {
+        net.replica(id).gone(MemberId(1));
+    }
+    net.propose(2, "a");
+    // Fewer than an election time-out.
+    net.tick(9);
+    let story = net.story();
+    assert!(story.contains("2 got a"), "{story}");
+}
+
+#[test]
+fn who_takes_a_living_leader_for_gone_changes_nothing() {
+    let mut net = three();
+    let term = net.replica(1).standing().term;
+    net.replica(3).gone(MemberId(1));
+    net.tick(30);
+    net.propose(3, "a");
+    net.run();
+    assert_eq!(net.replica(1).standing().term, term);
+    let story = net.story();
+    assert!(story.contains("3 got a"), "{story}");
+}
+
+#[test]
 fn what_comes_while_nobody_leads_waits() {
     let mut net = Net::new(3);
     net.propose(2, "a");
