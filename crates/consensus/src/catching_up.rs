@@ -63,12 +63,14 @@ impl<W, R> Replica<W, R> {
     }
 
     /// Gives raft what was fetched, in the name of the leader of the moment: a snapshot holds what is committed,
-    /// so any leader would have sent it.
+    /// so any leader would have sent it. Not before everything that was handed out is applied: a change of the
+    /// membership that comes later would be made to the snapshot's members, who have it behind them.
     pub(crate) fn take_fetched(&mut self) {
         let raft = &self.node.raft;
         if self.catching_up.fetched.is_none()
             || raft.state != StateRole::Follower
             || self.leader() == MemberId(0)
+            || !self.unapplied.is_empty()
             || raft.snap().is_some()
         {
             return;

@@ -162,7 +162,9 @@ impl Envelope {
             1 => {
                 let message =
                     Message::parse_from_carllerche_bytes(&bytes).map_err(|_| DecodeError::Malformed)?;
-                if !travels(message.get_msg_type()) {
+                // raft takes it for granted that a read request has one entry, its context.
+                let is_read = message.get_msg_type() == MessageType::MsgReadIndex;
+                if !travels(message.get_msg_type()) || is_read && message.entries.len() != 1 {
                     return Err(DecodeError::Malformed);
                 }
                 if (message.from, message.to) != (from.0, to.0) {

@@ -26,6 +26,7 @@ mod logger;
 mod proposal;
 mod snapshot;
 mod tags;
+mod unapplied;
 
 mod driver;
 mod floor;

@@ -23,6 +23,7 @@ use crate::reading::Reads;
 use crate::snapshot::{SnapshotMark, SnapshotOffer, SnapshotSource, conf_state};
 use crate::standing::Role;
 use crate::tags;
+use crate::unapplied::Unapplied;
 
 /// Committed entries are handed out in pieces of up to this many bytes.
 const COMMITTED_BYTES_MAX: u64 = 8 << 20;
@@ -119,6 +120,7 @@ pub struct Replica<W, R> {
     pub(crate) change_term: u64,
     pub(crate) reads: Reads<R>,
     pub(crate) catching_up: CatchingUp,
+    pub(crate) unapplied: Unapplied,
     paper: Paper,
     // Messages that may leave now.
     pub(crate) outbox: Vec<Envelope>,
@@ -202,6 +204,7 @@ impl<W, R> Replica<W, R> {
             change_term: 0,
             reads: Reads::default(),
             catching_up: CatchingUp::default(),
+            unapplied: Unapplied::default(),
             paper: Paper { vote: (saved.term, saved.vote), ..Paper::default() },
             outbox: Vec::new(),
             acknowledged: None,
@@ -266,6 +269,8 @@ impl<W, R> Replica<W, R> {
     fn step(&mut self, message: Message) {
         match message.get_msg_type() {
             MessageType::MsgSnapshot => return self.receive_snapshot(message),
+            // As on a bad line: the leader sends again.
+            MessageType::MsgAppend if self.unapplied.is_full() => return,
             // Entries are always answered, whatever was said before.
             MessageType::MsgAppend if !message.entries.is_empty() => self.acknowledged = None,
             MessageType::MsgTimeoutNow if !self.can_campaign() => return,
@@ -339,6 +344,7 @@ impl<W, R> Replica<W, R> {
         if index > log.applied {
             self.node.advance_apply_to(index);
         }
+        self.unapplied.remove(index);
         self.node.mut_store().trim(index.min(on_disk));
     }
 
@@ -464,6 +470,7 @@ impl<W, R> Replica<W, R> {
         } else if self.paper.last_persisted >= self.paper.last_append {
             self.confirm(number);
         }
+        self.unapplied.add(&committed);
         output.committed = committed.into_iter().map(|entry| self.with_tickets(entry)).collect();
         output.readable = read_states
             .into_iter()

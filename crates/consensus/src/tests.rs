@@ -15,6 +15,7 @@ use crate::driver::Refused;
 
 mod chance;
 mod cluster;
+mod lagging;
 mod net;
 mod threads;
 

@@ -135,7 +135,7 @@ impl Applier {
     fn replace(&self, site: &Site, id: SnapshotId) -> Result<(), String> {
         let received = self.parts.fetcher.folder_of(id).ok_or("it was not fetched")?;
         let mut stairs = self.stairs.lock();
-        let machine = site.prepare(&received, id)?;
+        let (machine, old_folder) = site.prepare(&received, id)?;
         // What was read from the old one was committed, and is in the new one.
         let old = self.parts.wing.replace(Rooms::of(&machine));
         stairs.machine = machine;
@@ -144,7 +144,7 @@ impl Applier {
         self.parts.shared.set_applied(id.index, 0);
         Self::release_reads(&mut stairs);
         drop(stairs);
-        site.retire(&old);
+        site.retire(&old, old_folder);
         self.parts.fetcher.installed(id);
         Ok(())
     }

@@ -21,6 +21,9 @@ use crate::rooms::Wing;
 
 /// A snapshot that nobody has asked for in this time is removed.
 const IDLE_MAX: Duration = Duration::from_mins(1);
+/// An older one is offered to nobody any more, only sent to its end: a member that fails again and again must not
+/// hold the log up behind the same snapshot for ever.
+const OFFERED_MAX: Duration = Duration::from_mins(10);
 
 /// See the module.
 pub(crate) struct Depot {
@@ -42,6 +45,7 @@ struct Item {
     mark: SnapshotMark,
     id: SnapshotId,
     manifest: Bytes,
+    made: Instant,
     used: Instant,
 }
 
@@ -84,7 +88,11 @@ impl Depot {
             fs::remove_dir_all(&path).map_err(|error| error.to_string())?;
         }
         fs::rename(&draft, &path).map_err(|error| error.to_string())?;
-        let manifest = Manifest::make(&path, self.cluster, id).map_err(|error| stdx::chain(&error))?;
+        let manifest = Manifest::make(&path, self.cluster, id).map_err(|error| {
+            // It is in nobody's list: nothing else would remove it before the next start.
+            let _ = fs::remove_dir_all(&path);
+            stdx::chain(&error)
+        })?;
         let mark = SnapshotMark {
             index: id.index,
             term: id.term,
@@ -92,7 +100,8 @@ impl Depot {
             learners: taken.learners,
             id: id.to_string().into(),
         };
-        Ok(Item { mark, id, manifest: manifest.encode(), used: Instant::now() })
+        let made = Instant::now();
+        Ok(Item { mark, id, manifest: manifest.encode(), made, used: made })
     }
 
     /// The log behind this index is needed by who fetches a snapshot, or will fetch the one that is being made.
@@ -157,7 +166,9 @@ impl Depot {
 impl SnapshotSource for Depot {
     fn latest(&self, at_least: Index, to: MemberId) -> Option<SnapshotMark> {
         let mut stock = self.stock.lock();
-        let is_fit = |item: &&mut Item| item.mark.index >= at_least && item.mark.has(to);
+        let is_fit = |item: &&mut Item| {
+            item.mark.index >= at_least && item.mark.has(to) && item.made.elapsed() < OFFERED_MAX
+        };
         if let Some(item) = stock.items.iter_mut().rev().find(is_fit) {
             item.used = Instant::now();
             return Some(item.mark.clone());

@@ -54,7 +54,13 @@ impl Generations {
         let text = match fs::read_to_string(&at) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Generation { path: self.member.join(FIRST), snapshot: None });
+                let path = self.member.join(FIRST);
+                // A later one becomes live before the first goes: without the first, the name was lost, and what
+                // nobody names must not be taken for dead.
+                if !path.exists() && self.has_later()? {
+                    return Err(FolderError::Damaged { path: at });
+                }
+                return Ok(Generation { path, snapshot: None });
             }
             Err(error) if error.kind() == ErrorKind::InvalidData => {
                 return Err(FolderError::Damaged { path: at });
@@ -63,6 +69,11 @@ impl Generations {
         };
         let position = decode(&text).ok_or(FolderError::Damaged { path: at })?;
         Ok(Generation { path: self.path_of(position.index), snapshot: Some(position) })
+    }
+
+    fn has_later(&self) -> Result<bool, FolderError> {
+        let entries = fs::read_dir(&self.member).map_err(failed("read the folder", &self.member))?;
+        Ok(entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(LATER)))
     }
 
     /// Removes what is not alive: older databases, and what was on its way when the process ended.
@@ -178,6 +189,10 @@ mod tests {
         let live = generations.clean().expect("cleaned");
         assert_eq!(live, Generation { path: path.clone(), snapshot: Some(position(7, 3)) });
         assert!(path.exists() && !member.join("db").exists() && member.join("wal").exists());
+
+        fs::remove_file(member.join("current")).expect("removed");
+        assert!(matches!(generations.clean(), Err(FolderError::Damaged { .. })), "nobody knows which one lives");
+        assert!(path.exists(), "nothing is removed then");
     }
 
     #[test]

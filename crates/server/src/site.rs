@@ -35,8 +35,9 @@ impl Site {
         self.generations.snap()
     }
 
-    /// Makes what was received the live database, and opens it.
-    pub(crate) fn prepare(&self, received: &Path, id: SnapshotId) -> Result<Machine, String> {
+    /// Makes what was received the live database, and opens it. Readers may be in the old one until its rooms are
+    /// retired.
+    pub(crate) fn prepare(&self, received: &Path, id: SnapshotId) -> Result<(Machine, PathBuf), String> {
         let path = self.generations.adopt(received, id.index).map_err(|error| chain(&error))?;
         let store = Store::open(&path, &self.options).map_err(|error| chain(&error))?;
         let machine = Machine::open(Arc::new(store)).map_err(|error| chain(&error))?;
@@ -46,15 +47,12 @@ impl Site {
         }
         self.generations.enthrone(position).map_err(|error| chain(&error))?;
         let old = std::mem::replace(&mut *self.live.lock(), path);
-        self.retired.lock().push((Weak::new(), old));
-        Ok(machine)
+        Ok((machine, old))
     }
 
-    /// The rooms of before are left to those who are in them.
-    pub(crate) fn retire(&self, rooms: &Rooms) {
-        if let Some((store, _)) = self.retired.lock().last_mut() {
-            *store = Arc::downgrade(&rooms.store);
-        }
+    /// The rooms of before, and the folder under them, are left to those who are in them.
+    pub(crate) fn retire(&self, rooms: &Rooms, folder: PathBuf) {
+        self.retired.lock().push((Arc::downgrade(&rooms.store), folder));
     }
 
     /// Removes databases that nobody reads any more.
