@@ -191,7 +191,10 @@ mod tests {
         assert!(path.exists() && !member.join("db").exists() && member.join("wal").exists());
 
         fs::remove_file(member.join("current")).expect("removed");
-        assert!(matches!(generations.clean(), Err(FolderError::Damaged { .. })), "nobody knows which one lives");
+        assert!(
+            matches!(generations.clean(), Err(FolderError::Damaged { .. })),
+            "nobody knows which one lives"
+        );
         assert!(path.exists(), "nothing is removed then");
     }
 
