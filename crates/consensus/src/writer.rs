@@ -138,3 +138,58 @@ pub(crate) fn begin_anew(
     let commit = hard_state.commit.max(index);
     wal.reset_to(index, mark.term.0, Some(HardState { commit, ..hard_state }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use raft::eraftpb::{Entry, HardState};
+    use types::Term;
+    use wal::Identity;
+    use wal::double::DoubleDisk;
+
+    use super::*;
+
+    fn log() -> Wal {
+        let identity = Identity { cluster: 1, member: 7, salt: 3 };
+        let config = wal::Config { background: false, ..wal::Config::new(identity) };
+        Wal::open(Arc::new(DoubleDisk::default()), &config).expect("the log opens").0
+    }
+
+    fn append(number: u64, term: u64, indexes: std::ops::RangeInclusive<u64>) -> Append {
+        let entries = indexes.map(|index| Entry { index, term, ..Entry::default() }).collect();
+        Append { number, snapshot: None, entries, hard_state: None }
+    }
+
+    #[test]
+    fn an_entry_and_its_replacement_may_wait_for_the_disk_together() {
+        let mut wal = log();
+        let appends = [append(1, 1, 1..=4), append(2, 1, 5..=5), append(3, 2, 3..=3)];
+        let durable =
+            write_down(&mut wal, &mut Batch::new(), appends.into_iter(), |_| Ok(())).expect("the disk works");
+        assert_eq!(durable, Some(3));
+        assert_eq!((wal.last_index(), wal.reader().term(2), wal.reader().term(3)), (3, Some(1), Some(2)));
+    }
+
+    #[test]
+    fn a_vote_that_waits_before_a_snapshot_is_kept() {
+        let mut wal = log();
+        let vote = HardState { term: 5, vote: 2, ..HardState::default() };
+        let mark = SnapshotMark {
+            index: Index(9),
+            term: Term(4),
+            voters: Vec::new(),
+            learners: Vec::new(),
+            id: Bytes::new(),
+        };
+        let appends = [
+            Append { hard_state: Some(vote), ..append(1, 1, 1..=2) },
+            Append { snapshot: Some(mark), ..append(2, 5, 10..=10) },
+        ];
+        write_down(&mut wal, &mut Batch::new(), appends.into_iter(), |_| Ok(())).expect("the disk works");
+        let kept = wal.hard_state();
+        assert_eq!((kept.term, kept.vote, kept.commit), (5, 2, 9));
+        assert_eq!((wal.first_index(), wal.last_index()), (10, 10));
+    }
+}

@@ -415,6 +415,26 @@ fn an_offer_that_was_lost_or_failed_is_made_again() {
     net.check_same(&[1, 2, 3]);
 }
 
+/// A late refusal can make raft look before what a member has acknowledged, where the log is gone.
+#[test]
+fn a_member_that_is_offered_what_it_has_gets_entries_again() {
+    let mut net = three();
+    net.propose(1, "a");
+    net.run();
+    net.flush_and_release(1);
+    let progress = net.replica(1).node.raft.mut_prs().get_mut(3).expect("a follower");
+    progress.become_probe();
+    progress.next_idx = 2;
+    net.propose(1, "b");
+    net.run();
+    assert_eq!(net.replica(1).survey().peers[1].state, PeerState::Snapshot);
+    net.tick(3);
+    net.propose(1, "c");
+    net.run();
+    assert_eq!(net.replica(1).survey().peers[1].state, PeerState::Replicate);
+    net.check_same(&[1, 2, 3]);
+}
+
 #[test]
 fn entries_behind_a_snapshot_wait_for_it_on_a_slow_disk() {
     let mut net = three();
