@@ -134,8 +134,8 @@ impl Engine {
         let log = File::create(at("log")).context("make its log")?;
         let child = Command::new("dockerd")
             .args(["--host", &host])
-            // Nothing of the machine's network is changed: published ports and the members' own bridge need none of it.
-            .args(["--bridge=none", "--iptables=false", "--ip-forward=false"])
+            // No rule of the machine's network is changed: published ports and the members' own bridge need none.
+            .args(["--iptables=false", "--ip-forward=false"])
             .arg("--data-root")
             .arg(at("data"))
             .arg("--exec-root")
@@ -174,6 +174,8 @@ impl Engine {
                 shout("docker: its engine could not be ended");
             }
             let _ = child.wait();
+            // The bridge that every engine makes; nobody else has one where no engine runs.
+            let _ = Command::new("ip").args(["link", "delete", "docker0"]).stderr(Stdio::null()).status();
         }
         self.host = None;
     }
