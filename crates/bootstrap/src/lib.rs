@@ -30,8 +30,9 @@ pub use discovery::DiscoveryError;
 pub use error::BootstrapError;
 pub use srv::SrvError;
 
-/// How long a member that may know us already is waited for, before a cluster is founded.
-const MEETING_TIME_MAX: Duration = Duration::from_secs(1);
+/// How long others that may know this member are waited for at a start. Who is not there refuses at once; who is busy
+/// may need a while.
+const MEETING_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// What this member was told about itself and about where to look.
 #[derive(Clone, Debug)]
