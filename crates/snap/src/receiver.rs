@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use crate::files::sync_folder;
 use crate::manifest::{CHUNK_BYTES, FileEntry, Manifest};
@@ -24,6 +25,33 @@ pub struct Receiver {
     open: Option<File>,
     /// The beginning of a chunk.
     partial: Vec<u8>,
+    /// The last whole file, which goes to the disk while the next one comes.
+    settling: Option<Settling>,
+}
+
+/// A file on its way to the disk. Its thread has ended when this is gone, so that no later attempt meets it.
+#[derive(Debug)]
+struct Settling {
+    file: usize,
+    thread: Option<JoinHandle<Result<(), ReceiveError>>>,
+}
+
+impl Settling {
+    /// Whether it is durable. Waits for it.
+    fn end(&mut self) -> Result<(), ReceiveError> {
+        self.thread
+            .take()
+            .map_or(Ok(()), |thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A file that could not be made durable was removed; a later attempt finds it missing.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What comes next.
@@ -93,7 +121,7 @@ impl Receiver {
             there.push(keep_prefix(&folder.join(file.name()), file)?);
         }
         let (folder, partial) = (folder.to_owned(), Vec::new());
-        let mut receiver = Self { folder, manifest, there, current: 0, open: None, partial };
+        let mut receiver = Self { folder, manifest, there, current: 0, open: None, partial, settling: None };
         receiver.skip_whole();
         Ok(receiver)
     }
@@ -150,6 +178,7 @@ impl Receiver {
 
     /// Everything is there: reads all of it once more, makes it durable, and returns the folder.
     pub fn finish(mut self) -> Result<PathBuf, ReceiveError> {
+        self.settle()?;
         if let Some(wanted) = self.wanted() {
             return Err(ReceiveError::Missing(wanted.file));
         }
@@ -196,16 +225,33 @@ impl Receiver {
         };
         // After a failure the file is opened, and cut, anew.
         file.write_all(bytes).map_err(disk("write", &path))?;
-        if chunk + 1 == entry.chunk_count() {
-            if let Err(error) = sync(&file, &path) {
-                self.there[self.current] = 0;
-                return Err(error);
-            }
-        } else {
-            self.open = Some(file);
-        }
         self.there[self.current] += 1;
+        if self.there[self.current] < entry.chunk_count() {
+            self.open = Some(file);
+            return Ok(());
+        }
+        // One at a time: what was received is never far ahead of what is durable.
+        self.settle()?;
+        let thread = thread::Builder::new().name("settle".to_owned()).spawn({
+            let path = path.clone();
+            move || sync(&file, &path)
+        });
+        let thread = thread.map_err(disk("start a thread to sync", &path))?;
+        self.settling = Some(Settling { file: self.current, thread: Some(thread) });
         Ok(())
+    }
+
+    /// Waits until the last whole file is durable. If it cannot be made so, it is wanted again.
+    fn settle(&mut self) -> Result<(), ReceiveError> {
+        let Some(mut settling) = self.settling.take() else { return Ok(()) };
+        let settled = settling.end();
+        if settled.is_err() {
+            self.there[settling.file] = 0;
+            self.current = settling.file;
+            self.open = None;
+            self.partial.clear();
+        }
+        settled
     }
 
     fn skip_whole(&mut self) {
