@@ -2,11 +2,13 @@
 //! nobody is likely to ask for it, and removes compacted history in small steps.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use apply::Position;
 use consensus::Mailbox;
 use stdx::chain;
+use store::Store;
 use types::{Index, Revision};
 
 use crate::depot::Depot;
@@ -19,7 +21,7 @@ const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 /// Keys that one step of a sweep looks at.
 const SWEEP_KEYS_MAX: usize = 1_000;
 /// What is kept of the log is known to this part of it.
-const MILESTONES: u64 = 16;
+pub(crate) const MILESTONES: u64 = 16;
 
 /// What may take room.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +32,41 @@ pub(crate) struct Space {
     pub(crate) log_bytes_kept: u64,
 }
 
+/// What earlier lives left in the log.
+pub(crate) struct Inherited {
+    // How many bytes of log there are before an index, oldest first.
+    milestones: VecDeque<(Index, u64)>,
+    bytes: u64,
+}
+
+impl Inherited {
+    /// Looks at a log that was applied up to `applied`.
+    pub(crate) fn of(log: &wal::WalReader, applied: Index, log_bytes_kept: u64) -> Self {
+        let known = log.milestones((log_bytes_kept / MILESTONES).max(1));
+        let is_applied = |&(index, _): &(u64, u64)| index <= applied.0;
+        let mut milestones: VecDeque<_> =
+            known.into_iter().take_while(is_applied).map(|(index, bytes)| (Index(index), bytes)).collect();
+        let bytes = milestones.back().map_or(0, |(_, bytes)| *bytes);
+        if milestones.is_empty() {
+            milestones.push_back((applied, 0));
+        }
+        Self { milestones, bytes }
+    }
+}
+
 /// Runs until the box is closed; nothing is ever put into it.
-pub(crate) fn run(house: &House, depot: &Depot, space: Space, stop: &Mailbox<()>) {
-    let milestones = VecDeque::from([(house.shared.applied(), 0)]);
-    let mut keeper =
-        Keeper { house, depot, space, milestones, released: Index(0), flushed_bytes: 0, swept: None };
+pub(crate) fn run(house: &House, depot: &Depot, space: Space, inherited: Inherited, stop: &Mailbox<()>) {
+    let Inherited { milestones, bytes: inherited_bytes } = inherited;
+    let mut keeper = Keeper {
+        house,
+        depot,
+        space,
+        milestones,
+        inherited_bytes,
+        released: Index(0),
+        flushed_bytes: 0,
+        swept: None,
+    };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
     while stop.take(&mut nothing, Some(next)) {
@@ -49,13 +81,15 @@ struct Keeper<'a> {
     house: &'a House,
     depot: &'a Depot,
     space: Space,
-    // How many bytes of log had been applied in this life at an index, oldest first.
+    // How many bytes of log had been applied at an index, oldest first, counted from the log's beginning at the start.
     milestones: VecDeque<(Index, u64)>,
+    // So many of them before this life.
+    inherited_bytes: u64,
     released: Index,
     // Bytes of log that had been applied when the database was last flushed.
     flushed_bytes: u64,
-    // The compaction whose history is gone.
-    swept: Option<Revision>,
+    // The compaction whose history is gone, and from which database: a snapshot brings another.
+    swept: Option<(Revision, Weak<Store>)>,
 }
 
 impl Keeper<'_> {
@@ -66,7 +100,7 @@ impl Keeper<'_> {
             rooms.store.flush().map_err(|error| chain(&error))?;
             self.flushed_bytes = applied_bytes;
         }
-        self.note(applied, applied_bytes);
+        self.note(applied, self.inherited_bytes + applied_bytes);
         // RocksDB flushes by itself too, when its memory is full.
         let flushed = Position::load_flushed(&rooms.store).map_err(|error| chain(&error))?;
         if let Some(position) = flushed {
@@ -97,7 +131,7 @@ impl Keeper<'_> {
     /// Members that are behind go on from the log for as long as they are not too far behind, and whoever fetches
     /// a snapshot goes on behind that.
     fn end_for_others(&self, flushed: Index) -> Index {
-        let applied_bytes = self.house.shared.applied_bytes();
+        let applied_bytes = self.inherited_bytes + self.house.shared.applied_bytes();
         let kept = match self.milestones.front() {
             Some((index, bytes)) if applied_bytes - bytes >= self.space.log_bytes_kept => *index,
             _ => Index(0),
@@ -109,14 +143,17 @@ impl Keeper<'_> {
     fn sweep(&mut self) -> Result<Duration, String> {
         let rooms = self.house.wing.enter();
         let compacted = rooms.mvcc.compacted();
-        if self.swept == Some(compacted) {
+        let is_swept = self.swept.as_ref().is_some_and(|(revision, store)| {
+            *revision == compacted && std::ptr::eq(store.as_ptr(), Arc::as_ptr(&rooms.store))
+        });
+        if is_swept {
             return Ok(ROUND);
         }
         let step = rooms.mvcc.sweep(SWEEP_KEYS_MAX).map_err(|error| chain(&error))?;
         if !step.done {
             return Ok(SWEEP_PAUSE);
         }
-        self.swept = Some(compacted);
+        self.swept = Some((compacted, Arc::downgrade(&rooms.store)));
         self.house.shared.set_swept(compacted);
         Ok(ROUND)
     }

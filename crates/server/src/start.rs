@@ -23,7 +23,7 @@ use crate::depot::Depot;
 use crate::errand::{self, Errand};
 use crate::fetch::Fetcher;
 use crate::folder::{Folder, FolderError};
-use crate::housekeeper::{self, Space};
+use crate::housekeeper::{self, Inherited, Space};
 use crate::measures::Measures;
 use crate::member::{House, Member};
 use crate::office::Clerk;
@@ -165,6 +165,7 @@ impl Member {
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
         let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
+        let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
         let mut made = None;
         let driver = Driver::start(
             driver_config,
@@ -223,11 +224,11 @@ impl Member {
             peers: config.peers.clone(),
             threads: Mutex::new(Vec::new()),
         });
-        member.start_threads(config)?;
+        member.start_threads(config, inherited)?;
         Ok(member)
     }
 
-    fn start_threads(&self, config: &Config) -> Result<(), StartError> {
+    fn start_threads(&self, config: &Config, inherited: Inherited) -> Result<(), StartError> {
         let mut threads = self.threads.lock();
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let applier = Arc::clone(&self.applier);
@@ -236,7 +237,10 @@ impl Member {
             Space { replay_bytes_max: config.replay_bytes_max, log_bytes_kept: config.log_bytes_kept };
         let (house, chores, depot) =
             (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.depot));
-        threads.push(named("housekeeper").spawn(move || housekeeper::run(&house, &depot, space, &chores))?);
+        threads.push(
+            named("housekeeper")
+                .spawn(move || housekeeper::run(&house, &depot, space, inherited, &chores))?,
+        );
         let (house, chores) = (Arc::clone(&self.house), Arc::clone(&self.chores));
         let duties = Duties {
             clock: Arc::clone(&self.clock),

@@ -94,6 +94,31 @@ impl WalReader {
         self.index.lock().term(index)
     }
 
+    /// How many bytes of log lie before some of the entries, in order: one for about every `step_bytes`, the first
+    /// entry and the last among them. None in an empty log.
+    pub fn milestones(&self, step_bytes: u64) -> Vec<(u64, u64)> {
+        let index = self.index.lock();
+        let (first, last) = (index.first(), index.last().index);
+        let (mut milestones, mut bytes) = (Vec::new(), 0);
+        let mut before: Option<Place> = None;
+        for (at, place) in (first..=last).map_while(|at| Some((at, index.place(at)?))) {
+            bytes += before.map_or(0, |before| {
+                let end = match index.segment(before.segment()) {
+                    // It went on in the next file because there was no room for more.
+                    Some(segment) if before.segment() != place.segment() => segment.bytes,
+                    _ => u64::from(place.offset()),
+                };
+                end.saturating_sub(u64::from(before.offset()))
+            });
+            before = Some(place);
+            let is_far = milestones.last().is_none_or(|(_, known)| bytes >= known + step_bytes);
+            if is_far || at == last {
+                milestones.push((at, bytes));
+            }
+        }
+        milestones
+    }
+
     /// Entries from `low` up to and without `high`, in order: as many as fit `max_bytes` of log, at least one.
     pub fn entries(&self, low: u64, high: u64, max_bytes: u64) -> Result<Vec<Entry>, ReadError> {
         let (places, segments) = self.plan(low, high, max_bytes)?;

@@ -112,3 +112,28 @@ fn check(low: u64, entries: &[wal::Entry]) -> usize {
     }
     entries.len()
 }
+
+#[test]
+fn milestones_tell_how_many_bytes_lie_before_an_entry() {
+    let disk: Arc<dyn Disk> = Arc::new(DoubleDisk::default());
+    let (mut wal, _) = Wal::open(Arc::clone(&disk), &config(false)).expect("a new log opens");
+    assert_eq!(wal.reader().milestones(1000), []);
+    let mut batch = Batch::new();
+    for index in 1..=100 {
+        batch.clear();
+        batch.entry(index, 1, 0, &[], &[7; 900]);
+        wal.append(&mut batch, Durability::Synced).expect("the double works");
+    }
+    let all = wal.reader().milestones(10_000);
+    assert_eq!((all.first(), all.last().map(|(index, _)| *index)), (Some(&(1, 0)), Some(100)));
+    assert!(all.is_sorted_by(|one, next| one.0 < next.0 && one.1 < next.1), "{all:?}");
+    let bytes = all.last().map_or(0, |(_, bytes)| *bytes);
+    assert!((99 * 900..99 * 1100).contains(&bytes), "{bytes}");
+    assert!((8..=12).contains(&all.len()), "{all:?}");
+    wal.release(50).expect("the double works");
+    assert_eq!(wal.reader().milestones(10_000).first(), Some(&(51, 0)));
+    drop(wal);
+    let (wal, _) = Wal::open(disk, &config(false)).expect("it opens again");
+    let again = wal.reader().milestones(10_000);
+    assert_eq!(again.last().map(|(index, _)| *index), Some(100));
+}

@@ -124,7 +124,8 @@ fn start(id: u64, lines: &Lines, founder: bool) -> Member {
     let applied = Arc::new(AtomicU64::new(first));
     let source = Arc::new(Counts { applied: Arc::clone(&applied), reader: wal.reader() });
     let replica = Replica::new(&config, wal.reader(), hard_state, source).expect("starts");
-    let driver_config = DriverConfig { tick: Duration::from_millis(10), waiting_max: 4096 };
+    // An election takes half a second and patience ends after five: a busy machine holds threads up for less.
+    let driver_config = DriverConfig { tick: Duration::from_millis(50), waiting_max: 4096 };
     let mut house = None;
     let sink = |door: Door<(), ()>| {
         let made = Arc::new(House {
@@ -211,7 +212,8 @@ fn writes_and_reads_at_every_member_are_all_answered_and_a_new_member_catches_up
     wait("all answers", &members, || members.iter().all(done));
     assert!(members.iter().all(|member| member.house.refused.load(Ordering::Relaxed) == 0));
 
-    let leader = members.iter().position(leads).expect("somebody leads");
+    wait("a leader still or again", &members, || members.iter().any(leads));
+    let Some(leader) = members.iter().position(leads) else { panic!("the lead went away between two looks") };
     members[leader].driver.release(Index(members[leader].house.applied.load(Ordering::Acquire) - 10));
     members.push(start(4, &lines, false));
     let add = Kind::Change(Change::AddLearner(MemberId(4)));
