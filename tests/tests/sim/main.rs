@@ -39,43 +39,44 @@ fn planted() -> Option<Planted> {
     Planted::ALL.into_iter().find(|planted| format!("{planted:?}") == name)
 }
 
-/// The story of a seed, or its end.
-fn story(seed: u64, planted: Option<Planted>) -> String {
+/// The story of a seed, or its end, and what came of it.
+fn story(seed: u64, planted: Option<Planted>) -> (String, bool) {
     let (lines, result) = runner::tell(seed, planted);
     let shown = if number("SIM_TRACE") == Some(1) { lines.len() } else { LINES_SHOWN };
     let from = lines.len().saturating_sub(shown);
+    let good = result.is_ok();
     let verdict = match result {
         Ok(counts) => format!("no violation: {counts:?}"),
         Err(violation) => violation.to_string(),
     };
-    format!("{}\n{verdict}", lines[from..].join("\n"))
+    (format!("{}\nseed {seed}: {verdict}", lines[from..].join("\n")), good)
 }
 
 #[test]
 fn no_seed_breaks_an_invariant() {
-    let began = std::time::Instant::now();
-    let one = number("SIM_SEED");
-    let first = one.unwrap_or(1);
-    let count = if one.is_some() { 1 } else { number("SEEDS").unwrap_or(SEEDS) };
-    if one.is_some() && number("SIM_TRACE") == Some(1) {
-        eprintln!("{}", story(first, planted()));
+    if let Some(seed) = number("SIM_SEED") {
+        let (story, good) = story(seed, planted());
+        eprintln!("{story}");
+        assert!(good, "seed {seed} breaks an invariant");
+        return;
     }
-    let summary = runner::sweep(first, count, planted(), 3);
+    let began = std::time::Instant::now();
+    let count = number("SEEDS").unwrap_or(SEEDS);
+    let summary = runner::sweep(1, count, planted(), 3);
     let taken = began.elapsed().as_secs_f64();
     eprintln!(
         "sim: {} of {count} seeds without a violation in {taken:.1} s: {:?}",
         summary.good, summary.counts
     );
-    if let Some((seed, violation)) = summary.bad.first() {
-        for (seed, violation) in &summary.bad {
-            eprintln!("sim: seed {seed}: {violation}");
-        }
-        panic!(
-            "seed {seed}: {violation}\n{}\nreplay: SIM_SEED={seed} SIM_TRACE=1 cargo test -p tests --test sim \
-             no_seed -- --nocapture",
-            story(*seed, planted())
-        );
+    let Some((first, violation)) = summary.bad.first() else { return };
+    for (seed, violation) in &summary.bad {
+        eprintln!("sim: seed {seed}: {violation}");
     }
+    panic!(
+        "seed {first}: {violation}\n{}\nreplay: SIM_SEED={first} SIM_TRACE=1 cargo test -p tests --test sim no_seed \
+         -- --nocapture",
+        story(*first, planted()).0
+    );
 }
 
 /// Seeds among which every planted fault must be found.

@@ -35,6 +35,9 @@ fn go(seed: u64, planted: Option<Planted>, traced: bool) -> (Vec<String>, Result
     (world.trace.lines().to_vec(), result)
 }
 
+/// Somebody who waits for a long run hears of it after so many seeds.
+const PROGRESS_EVERY: u64 = 1000;
+
 /// What came of many seeds.
 pub(crate) struct Summary {
     /// Runs without a violation.
@@ -61,6 +64,9 @@ pub(crate) fn sweep(first: u64, count: u64, planted: Option<Planted>, bad_max: u
             match result {
                 Ok(counts) => {
                     summary.good += 1;
+                    if summary.good.is_multiple_of(PROGRESS_EVERY) {
+                        eprintln!("sim: {} seeds without a violation", summary.good);
+                    }
                     summary.counts.add(&counts);
                 }
                 Err(violation) => {
