@@ -116,4 +116,5 @@ fn broken_promises_are_seen() {
         });
         assert!(found, "{planted:?} broke no promise");
     }
+    disk::close_idle();
 }

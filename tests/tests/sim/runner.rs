@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::disk::close_idle;
 use crate::invariants::Violation;
 use crate::planted::Planted;
 use crate::world::{Counts, World};
@@ -15,7 +16,9 @@ pub(crate) fn run(seed: u64, planted: Option<Planted>) -> Result<Counts, Violati
 
 /// Runs one seed and keeps its story.
 pub(crate) fn tell(seed: u64, planted: Option<Planted>) -> (Vec<String>, Result<Counts, Violation>) {
-    go(seed, planted, true)
+    let told = go(seed, planted, true);
+    close_idle();
+    told
 }
 
 fn go(seed: u64, planted: Option<Planted>, traced: bool) -> (Vec<String>, Result<Counts, Violation>) {
@@ -53,7 +56,7 @@ pub(crate) fn sweep(first: u64, count: u64, planted: Option<Planted>, bad_max: u
     let next = AtomicU64::new(first);
     let enough = AtomicBool::new(false);
     let summary = Mutex::new(Summary { good: 0, bad: Vec::new(), counts: Counts::default() });
-    let work = || {
+    let run_seeds = || {
         while !enough.load(Ordering::Relaxed) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= first + count {
@@ -75,6 +78,10 @@ pub(crate) fn sweep(first: u64, count: u64, planted: Option<Planted>, bad_max: u
                 }
             }
         }
+    };
+    let work = || {
+        run_seeds();
+        close_idle();
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
