@@ -66,7 +66,8 @@ pub trait Inbox: Send + Sync + 'static {
     fn unreachable(&self, peer: MemberId);
 
     /// The stream to `peer` broke and nobody listens there any more: its process has ended, or is about to start
-    /// again. Told once for each stream that breaks so; a machine or a cable that fails is not told.
+    /// again. Told up to three times for each stream that breaks so, within a few heartbeats, since what the peer sent
+    /// before may be received after the first; a machine or a cable that fails is not told.
     fn gone(&self, peer: MemberId) {
         let _ = peer;
     }

@@ -30,6 +30,9 @@ use crate::{Lane, papers};
 const BATCH_BYTES_MAX: usize = 256 << 10;
 /// What HTTP/2 may hold for us before more is handed over, in bytes.
 const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
+/// So many attempts after a stream broke tell whether the peer's process is there: the first at once, the others
+/// after pauses. What it had sent before its end may be read after the first.
+const LOOKS: u32 = 3;
 /// What a peer may say about why it refuses, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
@@ -59,16 +62,16 @@ pub(crate) async fn keep(shared: Arc<Shared>, contact: Arc<Contact>, lane: Lane)
 
 async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
     let mut pause = shared.config.pause_min();
-    // Where a stream stood until a moment ago, the next attempt tells whether there is still somebody.
-    let mut stood = false;
+    // Where a stream stood until a moment ago, the next attempts tell whether there is still somebody.
+    let mut looks = 0;
     loop {
-        let (mut broke, mut refused) = (false, true);
+        let (mut broke, mut stood, mut refused) = (false, false, true);
         for url in contact.urls().iter() {
             let began = Instant::now();
             let loss = stream(shared, contact, lane, url).await;
             let was_open = contact.closed(lane);
-            // One that ends as soon as it stands is tried again after a pause, as any other.
-            broke |= was_open && began.elapsed() > shared.config.pause_min();
+            broke |= was_open;
+            stood |= was_open && began.elapsed() > shared.config.pause_min();
             refused &= matches!(loss, Loss::Refused(_));
             if was_open || contact.queue(lane).take_loss() {
                 shared.inbox.unreachable(contact.id);
@@ -85,10 +88,12 @@ async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
                 pause = shared.config.pause_min();
             }
         }
-        if std::mem::replace(&mut stood, broke) && refused && lane == Lane::Vital {
+        if looks > 0 && refused && lane == Lane::Vital {
             shared.inbox.gone(contact.id);
         }
-        if broke {
+        looks = if broke { LOOKS } else { looks.saturating_sub(1) };
+        if stood {
+            // One that ended as soon as it was there is tried again after a pause, as any other.
             continue;
         }
         // Half of it is left to chance, so that members that lost each other at once do not meet at once.
