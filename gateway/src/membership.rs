@@ -120,6 +120,7 @@ fn no_such(what: &str) -> Refusal {
 }
 
 /// Headers of the Cluster service carry no revision.
+#[allow(clippy::unnecessary_wraps, reason = "messages have their header in an Option")]
 fn header(header: Header) -> Option<pb::ResponseHeader> {
     Some(convert::header(Header { revision: types::Revision::default(), ..header }))
 }

@@ -27,7 +27,9 @@ impl Fingerprint {
         let mut ids: Vec<MemberId> = founders.iter().map(|founder| founder.id).collect();
         ids.sort_unstable();
         let mut digest = Digest(0);
-        ids.into_iter().for_each(|id| digest.number(id.0));
+        for id in ids {
+            digest.number(id.0);
+        }
         Self(digest.0)
     }
 
@@ -38,7 +40,9 @@ impl Fingerprint {
         digest.number(index.0);
         digest.number(term.0);
         digest.bytes(data);
-        outcomes.iter().for_each(|outcome| digest.outcome(outcome));
+        for outcome in outcomes {
+            digest.outcome(outcome);
+        }
         Self(digest.0)
     }
 }
@@ -129,11 +133,15 @@ impl Digest {
             Effect::SetMember => self.number(6),
             Effect::Members(members) => {
                 self.number(7);
-                members.iter().for_each(|member| self.member(member));
+                for member in members {
+                    self.member(member);
+                }
             }
             Effect::Alarms(alarms) => {
                 self.number(8);
-                alarms.iter().for_each(|alarm| self.alarm(*alarm));
+                for alarm in alarms {
+                    self.alarm(*alarm);
+                }
             }
         }
     }

@@ -533,9 +533,8 @@ impl<W, R> Replica<W, R> {
     pub(crate) fn role(&self) -> Role {
         match self.node.raft.state {
             StateRole::Leader if self.vote_is_durable() => Role::Leader,
-            StateRole::Leader => Role::Candidate,
             StateRole::Follower => Role::Follower,
-            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+            StateRole::Leader | StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
         }
     }
 

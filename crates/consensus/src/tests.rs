@@ -202,7 +202,7 @@ impl Sink<&'static str, &'static str> for Watcher {
     fn committed(&self, entries: Vec<Committed<&'static str>>) {
         self.note(|seen| {
             seen.committed
-                .extend(entries.into_iter().flat_map(|entry| entry.tickets).map(|(_, ticket)| ticket))
+                .extend(entries.into_iter().flat_map(|entry| entry.tickets).map(|(_, ticket)| ticket));
         });
     }
     fn rouse(&self) {}

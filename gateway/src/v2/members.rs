@@ -182,11 +182,11 @@ fn peer_urls(value: Value) -> Result<Vec<String>, String> {
             return Err(format!("json: cannot unmarshal {} into Go value of type {OBJECT}", kind(&other)));
         }
     };
-    let named = fields.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("peerURLs"));
+    let mut named = fields.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("peerURLs"));
     let of_field = |value: &Value, wanted: &str| {
         format!("json: cannot unmarshal {} into Go struct field .peerURLs of type {wanted}", kind(value))
     };
-    match named.last().map(|(_, value)| value) {
+    match named.next_back().map(|(_, value)| value) {
         None | Some(Value::Null) => Ok(Vec::new()),
         Some(Value::Array(items)) => items
             .into_iter()
@@ -212,7 +212,9 @@ fn kind(value: &Value) -> &'static str {
 }
 
 fn member(out: &mut String, member: &MemberRecord) {
-    out.push_str(&format!(r#"{{"id":"{}","name":"#, member.id));
+    out.push_str("{\"id\":\"");
+    out.push_str(&member.id.to_string());
+    out.push_str("\",\"name\":");
     string(out, member.name.as_bytes());
     out.push_str(",\"peerURLs\":");
     list(out, &member.peer_urls, |out, url| string(out, url.as_bytes()));
@@ -232,6 +234,7 @@ fn list<T>(out: &mut String, items: &[T], write: impl Fn(&mut String, &T)) {
     out.push(']');
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it ends here, and is handed over by `unwrap_or_else`")]
 fn refuse(refused: Refused) -> Response<Body> {
     let mut text = String::from("{\"message\":");
     string(&mut text, refused.message.as_bytes());

@@ -122,7 +122,7 @@ impl Story {
             let later = self.chance.below(waiting) as usize;
             self.net.wires.insert(later, envelope.clone());
         }
-        self.net.deliver(envelope);
+        self.net.deliver(&envelope);
         self.net.work_all();
     }
 

@@ -264,7 +264,7 @@ impl Net {
         loop {
             self.work_all();
             let Some(envelope) = self.wires.pop_front() else { return };
-            self.deliver(envelope);
+            self.deliver(&envelope);
         }
     }
 
@@ -302,7 +302,7 @@ impl Net {
         panic!("{id} was not elected: {:?}", self.replica(id).standing());
     }
 
-    pub(crate) fn deliver(&mut self, envelope: Envelope) {
+    pub(crate) fn deliver(&mut self, envelope: &Envelope) {
         let (from, to) = (envelope.from.0, envelope.to.0);
         let Some(node) = self.nodes.get_mut(&to).filter(|node| node.replica.is_some()) else { return };
         if node.paused || self.cut.contains(&(from, to)) {
