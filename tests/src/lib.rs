@@ -3,6 +3,8 @@
 //! Nothing here knows how Kvorum works inside. Whatever a test wants to know it asks over the network, from
 //! the command line, or from a file that an operator could read too.
 
+#![allow(clippy::missing_panics_doc, reason = "a test that asks for what is not there panics, and should")]
+
 mod markdown;
 mod port;
 mod wait;

@@ -197,7 +197,7 @@ impl Client {
     }
 
     fn wait_answers(&self, goal: usize) -> anyhow::Result<()> {
-        let reached = until(Duration::from_secs(60), || (self.answers() >= goal).then_some(()));
+        let reached = until(Duration::from_mins(1), || (self.answers() >= goal).then_some(()));
         reached.with_context(|| format!("{} writes were answered in a minute, not {goal}", self.answers()))
     }
 

@@ -107,7 +107,7 @@ impl Cluster {
             match cluster.start_all() {
                 Ok(()) => return Ok(cluster),
                 Err(error) if error.to_string().to_lowercase().contains("address already in use") => {
-                    last = Some(error)
+                    last = Some(error);
                 }
                 Err(error) => return Err(error),
             }

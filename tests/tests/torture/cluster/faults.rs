@@ -77,8 +77,12 @@ impl Fault {
         let some = chance.random_range(0..cluster.len());
         let leader = cluster.leader().unwrap_or(some);
         let one = match self {
-            Self::KillLeader | Self::TerminateLeader | Self::PauseLeader | Self::PartLeader => leader,
-            Self::DeafLeader | Self::MuteLeader => leader,
+            Self::KillLeader
+            | Self::TerminateLeader
+            | Self::PauseLeader
+            | Self::PartLeader
+            | Self::DeafLeader
+            | Self::MuteLeader => leader,
             _ => some,
         };
         let others = cluster.others(one);
@@ -104,13 +108,17 @@ impl Fault {
             Self::Part | Self::PartLeader => cluster.links().part(&[one], &others, Link::Silent),
             Self::Cut => cluster.links().part(&[one], &others, Link::Cut),
             Self::DeafLeader => {
-                others.iter().for_each(|other| cluster.links().set(*other, one, Link::Silent))
+                for other in &others {
+                    cluster.links().set(*other, one, Link::Silent);
+                }
             }
             Self::MuteLeader => {
-                others.iter().for_each(|other| cluster.links().set(one, *other, Link::Silent))
+                for other in &others {
+                    cluster.links().set(one, *other, Link::Silent);
+                }
             }
             Self::OneWay => {
-                cluster.links().set(one, others[chance.random_range(0..others.len())], Link::Silent)
+                cluster.links().set(one, others[chance.random_range(0..others.len())], Link::Silent);
             }
             Self::Slow => {
                 let delay = Duration::from_millis(chance.random_range(5..40));
