@@ -3,15 +3,21 @@
 //! The gateway sees this crate and nothing behind it, so it runs in tests against a fake member.
 
 mod fault;
+mod lease;
 pub mod level;
+mod upkeep;
+mod watch;
 
 pub use fault::{Code, Fault};
+pub use lease::{Grant, LeaseStatus};
+pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
+pub use watch::{SharedEvent, WatchBody, WatchId, WatchReply, WatchSpec, WatchStream};
 
 use async_trait::async_trait;
 use types::v2;
 use types::{
-    Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, Limits, MemberId, MemberRecord, MemberUrl,
-    Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnReply,
+    Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, LeaseId, Limits, MemberId, MemberRecord,
+    MemberUrl, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnReply,
 };
 
 /// What every v3 answer carries: who answered, and when in the life of the keyspace.
@@ -197,6 +203,68 @@ pub trait Member: Send + Sync + 'static {
     /// Lists, raises or lowers alarms. The alarms that were asked for; the one that was raised; the one that was
     /// lowered, or none if it was not raised. Linearizable.
     async fn alarm(&self, action: AlarmAction) -> Result<Reply<Vec<Alarm>>, Fault>;
+
+    /// Opens a stream of watches. `requires_leader`: it ends with [`Fault::NoLeader`] when this member has known of
+    /// no leader for some time.
+    fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
+        let _ = requires_leader;
+        Err(Fault::Unserved)
+    }
+
+    /// Grants a lease; id 0 lets the member choose.
+    async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
+        let _ = (id, ttl);
+        Err(Fault::Unserved)
+    }
+
+    /// Ends a lease and removes its keys, all at one revision.
+    async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
+        let _ = id;
+        Err(Fault::Unserved)
+    }
+
+    /// Gives leases their full time again: for each its time, or 0 if it is not there. Asks whoever leads.
+    async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault> {
+        let _ = ids;
+        Err(Fault::Unserved)
+    }
+
+    /// How a lease stands, as whoever leads knows it. A lease that is not there is no fault.
+    async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
+        let _ = (id, keys);
+        Err(Fault::Unserved)
+    }
+
+    /// All leases, in the order of their ids. Linearizable.
+    async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    /// Reads a range in parts, all at one revision, without ever holding all of it.
+    async fn range_stream(
+        &self,
+        query: RangeQuery,
+        consistency: Consistency,
+    ) -> Result<Box<dyn RangeStream>, Fault> {
+        let _ = (query, consistency);
+        Err(Fault::Unserved)
+    }
+
+    /// A snapshot of everything this member holds, for an operator.
+    async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    /// Gives room back to the disk, in the background: it answers when that has begun.
+    async fn defragment(&self) -> Result<(), Fault> {
+        Err(Fault::Unserved)
+    }
+
+    /// Judges a downgrade, begins it or stops it; answers the cluster's version.
+    async fn downgrade(&self, action: Downgrade) -> Result<Reply<String>, Fault> {
+        let _ = action;
+        Err(Fault::Unserved)
+    }
 
     /// Reads the v2 keyspace; `Linearizable` is v2's `quorum=true`.
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault>;

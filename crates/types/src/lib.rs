@@ -2,6 +2,7 @@
 //!
 //! Nothing here does anything. A value that exists is well-formed: the door parses, the rooms trust.
 
+mod event;
 mod id;
 mod key;
 mod kv;
@@ -11,6 +12,7 @@ mod revision;
 mod url;
 pub mod v2;
 
+pub use event::{Event, EventKind};
 pub use id::{ClusterId, LeaseId, MemberId};
 pub use key::{Key, KeyRange, RangeEnd};
 pub use kv::{
