@@ -133,6 +133,16 @@ faults! {
     BadTransferee = FailedPrecondition, "etcdserver: bad leader transferee";
     /// The one who should lead did not begin to in time; it may yet.
     TransferTimedOut = Unknown, "etcdserver: request timed out, leader transfer took too long";
+    /// The lease behind a lock that was waited for has ended.
+    SessionExpired = Unknown, "mutex: session is expired";
+    /// Who speaks for an election, or waited for it, does not lead it or cannot any more.
+    NotElected = Unknown, "election: not leader";
+    /// Nobody leads the election.
+    NoElectedLeader = Unknown, "election: no leader";
+    /// The member cannot tell any more what goes on in the election.
+    ObserveClosed = Unknown, "election: observe closed early";
+    /// A request about an election does not say what its leader leads with.
+    MissingLeaderKey = Unknown, "\"leader\" field must be provided";
     /// The member does not do this.
     Unserved = Unimplemented, "kvorum: not served";
     /// This member is a learner, which answers few calls.
