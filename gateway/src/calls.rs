@@ -1,11 +1,42 @@
 //! The v3 calls, from wire message to wire message, for gRPC and JSON alike.
 
-use api::{Compact, Consistency, Fault, KvHash, Member};
+use api::{Code, Compact, Consistency, Downgrade, Fault, KvHash, Member};
 use proto::etcdserverpb as pb;
 use types::Revision;
 
 use crate::convert;
 use crate::refusal::Refusal;
+
+/// Does `$run` with `$act` as the function of a unary call; the other calls are arms of their own.
+macro_rules! with_unary {
+    ($rpc:expr, $act:ident => $run:expr $(, $other:pat => $stream:expr)* $(,)?) => {
+        match $rpc {
+            $crate::rpc::Rpc::Put => { let $act = $crate::calls::put; $run }
+            $crate::rpc::Rpc::Range => { let $act = $crate::calls::range; $run }
+            $crate::rpc::Rpc::Txn => { let $act = $crate::calls::txn; $run }
+            $crate::rpc::Rpc::DeleteRange => { let $act = $crate::calls::delete_range; $run }
+            $crate::rpc::Rpc::Compact => { let $act = $crate::calls::compact; $run }
+            $crate::rpc::Rpc::LeaseGrant => { let $act = $crate::leases::grant; $run }
+            $crate::rpc::Rpc::LeaseRevoke => { let $act = $crate::leases::revoke; $run }
+            $crate::rpc::Rpc::LeaseTimeToLive => { let $act = $crate::leases::time_to_live; $run }
+            $crate::rpc::Rpc::LeaseLeases => { let $act = $crate::leases::list; $run }
+            $crate::rpc::Rpc::Status => { let $act = $crate::calls::status; $run }
+            $crate::rpc::Rpc::Hash => { let $act = $crate::calls::hash; $run }
+            $crate::rpc::Rpc::HashKv => { let $act = $crate::calls::hash_kv; $run }
+            $crate::rpc::Rpc::MoveLeader => { let $act = $crate::membership::move_leader; $run }
+            $crate::rpc::Rpc::Alarm => { let $act = $crate::membership::alarm; $run }
+            $crate::rpc::Rpc::Defragment => { let $act = $crate::calls::defragment; $run }
+            $crate::rpc::Rpc::Downgrade => { let $act = $crate::calls::downgrade; $run }
+            $crate::rpc::Rpc::MemberList => { let $act = $crate::membership::member_list; $run }
+            $crate::rpc::Rpc::MemberAdd => { let $act = $crate::membership::member_add; $run }
+            $crate::rpc::Rpc::MemberRemove => { let $act = $crate::membership::member_remove; $run }
+            $crate::rpc::Rpc::MemberUpdate => { let $act = $crate::membership::member_update; $run }
+            $crate::rpc::Rpc::MemberPromote => { let $act = $crate::membership::member_promote; $run }
+            $($other => $stream,)*
+        }
+    };
+}
+pub(crate) use with_unary;
 
 /// What a learner does not answer.
 pub(crate) fn voting(member: &dyn Member) -> Result<(), Fault> {
@@ -105,4 +136,30 @@ pub(crate) async fn hash_kv(
     let compact_revision = if compacted == Revision::default() { -1 } else { compacted.to_wire() };
     let header = Some(convert::header(reply.header));
     Ok(pb::HashKvResponse { header, hash, compact_revision, hash_revision: revision.to_wire() })
+}
+
+pub(crate) async fn defragment(
+    member: &dyn Member,
+    _request: pb::DefragmentRequest,
+) -> Result<pb::DefragmentResponse, Refusal> {
+    voting(member)?;
+    member.defragment().await?;
+    // It has no header in any version.
+    Ok(pb::DefragmentResponse::default())
+}
+
+pub(crate) async fn downgrade(
+    member: &dyn Member,
+    request: pb::DowngradeRequest,
+) -> Result<pb::DowngradeResponse, Refusal> {
+    use pb::downgrade_request::DowngradeAction as Wire;
+    voting(member)?;
+    let action = match Wire::try_from(request.action) {
+        Ok(Wire::Validate) => Downgrade::Validate(request.version),
+        Ok(Wire::Enable) => Downgrade::Enable(request.version),
+        Ok(Wire::Cancel) => Downgrade::Cancel,
+        Err(_) => return Err(Refusal::new(Code::Unknown, "etcdserver: unknown method")),
+    };
+    let reply = member.downgrade(action).await?;
+    Ok(pb::DowngradeResponse { header: Some(convert::header(reply.header)), version: reply.body })
 }

@@ -17,9 +17,8 @@ use prost::Message;
 use types::MemberId;
 
 use crate::body::Body;
-use crate::calls;
+use crate::calls::with_unary;
 use crate::gateway::Shared;
-use crate::membership;
 use crate::meters::CallMeters;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -43,23 +42,7 @@ pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Respo
     let headers = head.headers;
     let Some(rpc) = Rpc::at_path(head.uri.path()) else { return unserved(shared, head.uri.path()) };
     let call = Call { shared, meters: shared.meters.call(rpc), headers };
-    match rpc {
-        Rpc::Put => call.run(body, calls::put).await,
-        Rpc::Range => call.run(body, calls::range).await,
-        Rpc::Txn => call.run(body, calls::txn).await,
-        Rpc::DeleteRange => call.run(body, calls::delete_range).await,
-        Rpc::Compact => call.run(body, calls::compact).await,
-        Rpc::Status => call.run(body, calls::status).await,
-        Rpc::Hash => call.run(body, calls::hash).await,
-        Rpc::HashKv => call.run(body, calls::hash_kv).await,
-        Rpc::MemberList => call.run(body, membership::member_list).await,
-        Rpc::MemberAdd => call.run(body, membership::member_add).await,
-        Rpc::MemberRemove => call.run(body, membership::member_remove).await,
-        Rpc::MemberUpdate => call.run(body, membership::member_update).await,
-        Rpc::MemberPromote => call.run(body, membership::member_promote).await,
-        Rpc::MoveLeader => call.run(body, membership::move_leader).await,
-        Rpc::Alarm => call.run(body, membership::alarm).await,
-    }
+    with_unary!(rpc, act => call.run(body, act).await)
 }
 
 /// One call under way.

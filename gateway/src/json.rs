@@ -17,9 +17,8 @@ use prost_reflect::{
 };
 
 use crate::body::{self, Body, BodyError};
-use crate::calls;
+use crate::calls::with_unary;
 use crate::gateway::Shared;
-use crate::membership;
 use crate::refusal::Refusal;
 use crate::rpc::{JsonPath, Rpc};
 
@@ -109,23 +108,7 @@ async fn call(shared: &Shared, method: &Method, path: &str, body: Incoming) -> R
     };
     let body = read(shared, body).await?;
     let call = Call { shared, rpc, body };
-    match rpc {
-        Rpc::Put => call.run(calls::put).await,
-        Rpc::Range => call.run(calls::range).await,
-        Rpc::Txn => call.run(calls::txn).await,
-        Rpc::DeleteRange => call.run(calls::delete_range).await,
-        Rpc::Compact => call.run(calls::compact).await,
-        Rpc::Status => call.run(calls::status).await,
-        Rpc::Hash => call.run(calls::hash).await,
-        Rpc::HashKv => call.run(calls::hash_kv).await,
-        Rpc::MemberList => call.run(membership::member_list).await,
-        Rpc::MemberAdd => call.run(membership::member_add).await,
-        Rpc::MemberRemove => call.run(membership::member_remove).await,
-        Rpc::MemberUpdate => call.run(membership::member_update).await,
-        Rpc::MemberPromote => call.run(membership::member_promote).await,
-        Rpc::MoveLeader => call.run(membership::move_leader).await,
-        Rpc::Alarm => call.run(membership::alarm).await,
-    }
+    with_unary!(rpc, act => call.run(act).await)
 }
 
 async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Refusal> {

@@ -21,6 +21,7 @@ mod rpc;
 mod calls;
 mod convert;
 mod intervals;
+mod leases;
 mod membership;
 
 mod grpc;

@@ -72,13 +72,13 @@ struct V2Method {
 impl Meters {
     /// Registers everything; the methods come from the descriptors.
     pub(crate) fn register(registry: &Registry) -> Self {
-        let calls = Rpc::ALL.map(|rpc| {
+        let calls = Rpc::ALL.iter().map(|rpc| {
             let (service, method) = rpc.names();
             CallMeters::register(registry, service, method, "unary")
         });
         let network = |name, help| registry.counter(name, help, &[]);
         Self {
-            calls: calls.into(),
+            calls: calls.collect(),
             unserved: unserved(registry),
             received_bytes: network(
                 "etcd_network_client_grpc_received_bytes_total",

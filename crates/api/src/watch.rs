@@ -19,6 +19,7 @@ impl WatchId {
 
 /// A watch to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "a client's wishes, each independent of the others")]
 pub struct WatchSpec {
     /// The keys it is about.
     pub range: KeyRange,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, Member, Reply, Status, V2Reply, V2Ttl,
+    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member, Reply,
+    Status, V2Reply, V2Ttl,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -230,6 +231,39 @@ impl Member for Fake {
             AlarmAction::Raise(alarm) => vec![alarm],
             AlarmAction::Lower(_) => Vec::new(),
         }))
+    }
+
+    async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
+        self.see(format!("lease_grant {} ttl={ttl}", id.0));
+        Ok(reply(Grant { id: LeaseId(if id.is_some() { id.0 } else { 0x7f }), ttl: ttl.max(2) }))
+    }
+
+    async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
+        self.see(format!("lease_revoke {}", id.0));
+        if id == LeaseId(404) { Err(Fault::LeaseNotFound) } else { Ok(reply(())) }
+    }
+
+    async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
+        self.see(format!("lease_time_to_live {} keys={keys}", id.0));
+        if id == LeaseId(404) {
+            return Ok(reply(LeaseStatus { id, ttl: -1, granted_ttl: 0, keys: Vec::new() }));
+        }
+        let keys = if keys { vec!["a".into(), "b".into()] } else { Vec::new() };
+        Ok(reply(LeaseStatus { id, ttl: 9, granted_ttl: 10, keys }))
+    }
+
+    async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
+        Ok(reply(vec![LeaseId(1), LeaseId(i64::MAX)]))
+    }
+
+    async fn defragment(&self) -> Result<(), Fault> {
+        self.see("defragment".to_owned());
+        Ok(())
+    }
+
+    async fn downgrade(&self, action: Downgrade) -> Result<Reply<String>, Fault> {
+        self.see(format!("downgrade {action:?}"));
+        Ok(reply("3.7.0".to_owned()))
     }
 
     async fn v2_get(&self, get: Get, consistency: Consistency) -> Result<V2Reply, Fault> {

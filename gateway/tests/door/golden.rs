@@ -34,6 +34,11 @@ async fn members() {
     check(include_str!("golden/members.txt")).await;
 }
 
+#[tokio::test]
+async fn leases_and_upkeep() {
+    check(include_str!("golden/leases.txt")).await;
+}
+
 async fn check(file: &str) {
     let door = Door::open(Limits::default()).await;
     let mut actual = String::new();
