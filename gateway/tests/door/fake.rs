@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member, Reply,
-    Status, V2Reply, V2Ttl,
+    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member,
+    Reply, Status, V2Reply, V2Ttl,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
