@@ -19,3 +19,6 @@ mod wait;
 pub use election::{Elected, LeaderKey, campaign, leader, proclaim, resign};
 pub use lock::{LockHeld, lock, unlock};
 pub use observe::{Observer, observe};
+
+#[cfg(test)]
+mod tests;

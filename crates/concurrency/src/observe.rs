@@ -63,16 +63,14 @@ impl Observer {
     async fn find(&mut self) -> Result<(), Fault> {
         let found = self.member.range(session::first(&self.name), Consistency::Linearizable).await?;
         let start = found.header.revision.next();
-        match found.body.kvs.into_iter().next() {
-            Some(kv) => self.take(found.header, kv, start),
-            None => {
-                let spec = wait::spec(session::keys(&self.name), start);
-                let mut stream = self.member.watch(false)?;
-                stream.create(api::WatchSpec { without_deletes: true, ..spec });
-                self.place = Place::Nobody(stream);
-                Ok(())
-            }
+        if let Some(kv) = found.body.kvs.into_iter().next() {
+            return self.take(found.header, kv, start);
         }
+        let spec = wait::spec(session::keys(&self.name), start);
+        let mut stream = self.member.watch(false)?;
+        stream.create(api::WatchSpec { without_deletes: true, ..spec });
+        self.place = Place::Nobody(stream);
+        Ok(())
     }
 
     /// Tells of a leader and follows it from a revision on.

@@ -64,12 +64,11 @@ async fn gone(member: &Arc<dyn Member>, older: &Bytes, own: &Bytes, start: Revis
     loop {
         let reply = stream.next().await?;
         match look(&reply)? {
-            News::Nothing => {}
             News::Forgotten => return Ok(Gone::Unknown),
             News::Events if is_deleted(&reply) => {
                 return Ok(if reply.id == OWN { Gone::Own } else { Gone::Older });
             }
-            News::Events => {}
+            News::Nothing | News::Events => {}
         }
     }
 }
