@@ -11,7 +11,8 @@ mod watch;
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
-pub use watch::{SharedEvent, WatchBody, WatchId, WatchReply, WatchSpec, WatchStream};
+pub use types::{SharedEvent, WatchId, WatchSpec};
+pub use watch::{WatchBody, WatchReply, WatchStream};
 
 use async_trait::async_trait;
 use types::v2;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use command::{Command, DecodeError, Effect, Outcome, Refused, decode_run};
 use members::{Change, Members};
-use mvcc::{Mvcc, Writer};
+use mvcc::{Changes, Mvcc, Writer};
 use quota::Alarms;
 use store::{Batch, Store, StoreError};
 use types::v2;
@@ -33,6 +33,15 @@ pub struct Entry {
     pub term: Term,
     /// Encoded commands, possibly none.
     pub data: Bytes,
+}
+
+/// What came of a run of entries.
+#[derive(Default)]
+pub struct Applied {
+    /// The outcomes of the commands, entry by entry.
+    pub outcomes: Vec<Vec<Outcome>>,
+    /// What changed in the v3 keyspace; readers see it already.
+    pub changes: Changes,
 }
 
 /// The state could not be opened.
@@ -189,11 +198,8 @@ impl Machine {
         &self.store
     }
 
-    /// Applies a run of entries as one batch. The outcomes are those of the commands, entry by entry.
-    pub fn apply<'e>(
-        &mut self,
-        run: impl IntoIterator<Item = &'e Entry>,
-    ) -> Result<Vec<Vec<Outcome>>, ApplyError> {
+    /// Applies a run of entries as one batch.
+    pub fn apply<'e>(&mut self, run: impl IntoIterator<Item = &'e Entry>) -> Result<Applied, ApplyError> {
         let mut batch = self.store.batch();
         let mut writer = self.mvcc.begin();
         let mut position = self.position;
@@ -219,11 +225,11 @@ impl Machine {
         writer.stage(&mut batch);
         position.stage(fingerprint, &mut batch);
         self.store.write(batch)?;
-        writer.publish();
+        let changes = writer.publish();
         self.position = position;
         self.fingerprint = fingerprint;
         self.fingerprints.extend(position.index, &fingerprints);
-        Ok(outcomes)
+        Ok(Applied { outcomes, changes })
     }
 }
 

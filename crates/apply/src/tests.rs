@@ -54,7 +54,7 @@ fn entries(after: u64, commands: &[Command]) -> Vec<Entry> {
 /// Applies each command as an entry of its own, all in one run.
 fn apply(machine: &mut Machine, commands: &[Command]) -> Vec<Result<Effect, Refused>> {
     let entries = entries(machine.position().index.0, commands);
-    let outcomes = machine.apply(&entries).expect("well-formed");
+    let outcomes = machine.apply(&entries).expect("well-formed").outcomes;
     outcomes.into_iter().flatten().map(|outcome| outcome.result).collect()
 }
 

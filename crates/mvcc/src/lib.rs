@@ -7,6 +7,8 @@
 //! One [`Writer`] at a time collects the changes of many requests where readers do not see them, stages them into
 //! one batch of the store, and publishes them together once that batch is written.
 //!
+//! Publishing hands back what has changed, and the same can be read from the rows later: both are [`Change`]s.
+//!
 //! It knows neither watches nor leases, has no clock, no chance and no thread of its own.
 //!
 //! INVARIANT: nobody sees part of a request, nor a row whose batch is not written.
@@ -14,6 +16,7 @@
 //! INVARIANT: what a request does depends on the rows that a compaction keeps, never on how far a sweep has come.
 
 mod error;
+mod events;
 mod hash;
 mod history;
 mod index;
@@ -27,6 +30,7 @@ mod view;
 mod writer;
 
 pub use error::{Damage, OpenError, ReadError, Refusal, SweepError, WriteError};
+pub use events::{Change, Changes, Piece};
 pub use hash::HashKv;
 pub use keyspace::Mvcc;
 pub use sweep::Swept;

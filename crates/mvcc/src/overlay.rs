@@ -1,4 +1,4 @@
-//! What a writer has changed and nobody else sees yet.
+//! What a writer has changed, and nobody else sees until it is published.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -6,19 +6,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use types::{KeyRange, RangeEnd};
 
+use crate::events::Change;
 use crate::row::{Kind, Meta, Position};
-
-/// A change: one row to be.
-pub(crate) struct Change {
-    pub(crate) key: Bytes,
-    pub(crate) kind: Kind,
-    pub(crate) meta: Meta,
-    pub(crate) value: Bytes,
-    /// Where the version is that this change has made superfluous; nowhere, for a key that is created.
-    pub(crate) replaced: Position,
-    /// The change of the same key before this one, in this overlay.
-    previous: Option<usize>,
-}
 
 /// The newest change of a key.
 struct Newest {
@@ -35,6 +24,11 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
+    /// All changes, given away.
+    pub(crate) fn into_changes(self) -> Vec<Change> {
+        self.changes
+    }
+
     /// All changes, oldest first.
     pub(crate) fn changes(&self) -> &[Change] {
         &self.changes

@@ -13,6 +13,7 @@ use types::{
     TxnReply,
 };
 
+use crate::events::{Change, Changes};
 use crate::overlay::Overlay;
 use crate::row::{self, Event, Kind, Meta, Position, Record};
 use crate::select::{self, Entry, Source, Visit};
@@ -168,8 +169,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Shows everything to readers at once. The batch that it was staged into must have been written.
-    pub fn publish(self) {
+    /// Shows everything to readers at once, and hands back what has changed. The batch that it was staged into must
+    /// have been written.
+    pub fn publish(self) -> Changes {
         debug_assert_eq!(self.staged, self.overlay.changes().len(), "published before it was staged");
         let mut state = self.mvcc.state.write();
         debug_assert_eq!(state.revision, self.base, "another writer published meanwhile");
@@ -183,6 +185,8 @@ impl<'a> Writer<'a> {
         state.revision = self.revision;
         state.compacted = self.compacted;
         self.mvcc.announce(&state);
+        drop(state);
+        Changes { after: self.base, until: self.revision, list: self.overlay.into_changes() }
     }
 
     /// As [`Writer::range`], for those who only look.
@@ -376,7 +380,7 @@ impl OverlayAt<'_> {
 }
 
 /// A deleted key is passed over.
-fn show(change: &crate::overlay::Change, visit: &mut Visit<'_>) -> ControlFlow<()> {
+fn show(change: &Change, visit: &mut Visit<'_>) -> ControlFlow<()> {
     if change.kind == Kind::Deleted {
         return ControlFlow::Continue(());
     }

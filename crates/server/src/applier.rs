@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use apply::{ApplyError, Entry, Machine, Position};
+use apply::{Applied, ApplyError, Entry, Machine, Position};
 use command::{Effect, Outcome};
 use consensus::{
     Change, Committed, Door, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark,
@@ -216,7 +216,7 @@ impl Applier {
             tickets.push(entry.tickets);
             entries.push(Entry { index: entry.index, term: entry.term, data: entry.data });
         }
-        let outcomes = machine.apply(&entries)?;
+        let Applied { outcomes, changes: _ } = machine.apply(&entries)?;
         self.tell_changes(&changes, &outcomes);
         self.parts.shared.set_applied(machine.position().index, bytes);
         self.parts.seconds.record(began.elapsed());

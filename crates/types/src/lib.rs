@@ -11,6 +11,7 @@ mod member;
 mod revision;
 mod url;
 pub mod v2;
+mod watch;
 
 pub use event::{Event, EventKind};
 pub use id::{ClusterId, LeaseId, MemberId};
@@ -24,3 +25,4 @@ pub use limits::Limits;
 pub use member::{Alarm, AlarmKind, MemberRecord, MemberRefusal};
 pub use revision::{Index, Revision, Term};
 pub use url::{MemberUrl, Scheme, UrlError, parse_urls};
+pub use watch::{SharedEvent, WatchId, WatchSpec};

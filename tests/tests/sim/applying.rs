@@ -42,7 +42,8 @@ impl World {
         let outcomes = life
             .machine
             .apply(&entries)
-            .map_err(|error| Violation::new("apply", format!("member {place}: {}", words(&error))))?;
+            .map_err(|error| Violation::new("apply", format!("member {place}: {}", words(&error))))?
+            .outcomes;
         for (entry, outcomes) in run.into_iter().zip(outcomes) {
             self.applied(place, &entry, &outcomes)?;
             for (number, operation) in entry.tickets {
