@@ -10,8 +10,8 @@ mod watch;
 
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
-pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use types::{SharedEvent, WatchId, WatchSpec};
+pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use watch::{WatchBody, WatchReply, WatchStream};
 
 use async_trait::async_trait;

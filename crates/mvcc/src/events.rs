@@ -125,7 +125,8 @@ impl Mvcc {
         }
         cursor.finish()?;
         if previous {
-            piece.previous = piece.list.iter().map(|change| self.previous(change)).collect::<Result<_, _>>()?;
+            piece.previous =
+                piece.list.iter().map(|change| self.previous(change)).collect::<Result<_, _>>()?;
         }
         Ok(piece)
     }
@@ -140,7 +141,11 @@ impl Mvcc {
         row::row_key(&change.key, change.replaced, &mut row_key);
         let Some(record) = self.store.get(Family::Keys, &row_key)? else {
             // A sweep was faster.
-            return if is_forgotten() { Ok(None) } else { Err(Damage::missing(Family::Keys, &row_key).into()) };
+            return if is_forgotten() {
+                Ok(None)
+            } else {
+                Err(Damage::missing(Family::Keys, &row_key).into())
+            };
         };
         let record = Record::decode(&row_key, &record)?;
         Ok(Some(KeyValue {
