@@ -133,6 +133,16 @@ faults! {
     BadTransferee = FailedPrecondition, "etcdserver: bad leader transferee";
     /// The one who should lead did not begin to in time; it may yet.
     TransferTimedOut = Unknown, "etcdserver: request timed out, leader transfer took too long";
+    /// A stream of a range is in the order of keys.
+    StreamSorted = Unimplemented, "RangeStream does not support custom sort orders";
+    /// A stream of a range has all of it.
+    StreamFiltered = Unimplemented, "RangeStream does not support revision filters";
+    /// A version that is none.
+    BadVersion = InvalidArgument, "etcdserver: wrong downgrade target version format";
+    /// A version that there is no way down to.
+    BadDowngrade = InvalidArgument, "etcdserver: invalid downgrade target version";
+    /// No downgrade is under way.
+    NoDowngrade = FailedPrecondition, "etcdserver: no inflight downgrade job";
     /// The lease behind a lock that was waited for has ended.
     SessionExpired = Unknown, "mutex: session is expired";
     /// Who speaks for an election, or waited for it, does not lead it or cannot any more.

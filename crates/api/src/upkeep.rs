@@ -20,7 +20,7 @@ pub enum Downgrade {
 /// A piece of a snapshot for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotPiece {
-    /// Bytes of the snapshot that follow after this piece.
+    /// Bytes that follow after this piece, without the 32 of the checksum: as etcd counts.
     pub remaining: u64,
     /// The piece.
     pub bytes: Bytes,
@@ -36,6 +36,7 @@ pub trait SnapshotStream: Send {
 /// A range answer in parts, none of which is large.
 #[async_trait]
 pub trait RangeStream: Send {
-    /// The next part; `None` after the last. All parts are of one revision, which their headers carry.
+    /// The next part; `None` after the last. All parts are of one revision; their headers carry the current one of
+    /// the moment when the stream began. The last part alone tells `count` and `more`.
     async fn next(&mut self) -> Result<Option<Reply<RangeReply>>, Fault>;
 }

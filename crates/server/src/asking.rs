@@ -11,13 +11,13 @@ use command::{Command, Effect, Outcome, Refused};
 use consensus::{Kind, NotTaken, Nudge};
 use mvcc::ReadError;
 use stdx::chain;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use types::v2::{self, Timestamp};
 use types::{MemberId, MemberRefusal, RangeQuery, Revision};
 
-use crate::member::Member;
-use crate::rooms::Rooms;
+use crate::member::{House, Member};
+use crate::rooms::{Rooms, Wing};
 use crate::ticket::{ReadTicket, WriteTicket};
 
 /// A read of at most this many keys is done where it was asked; a larger one might keep a network thread busy
@@ -26,6 +26,9 @@ const KEYS_INLINE_MAX: u64 = 256;
 
 /// Large reads that run at once; more wait for their turn. Each may hold an answer of any size in memory.
 pub(crate) const LARGE_READS_MAX: usize = 32;
+
+/// Turns of large reads.
+pub(crate) type LargeReads = Arc<Semaphore>;
 
 impl Member {
     /// Writes what a client sent.
@@ -94,20 +97,9 @@ impl Member {
         }
     }
 
-    /// A read that failed. Damage ends the member: it may be anywhere, and others may have what this one lost.
+    /// A read that failed.
     pub(crate) fn unreadable(&self, error: ReadError) -> Fault {
-        match error {
-            ReadError::Compacted => Fault::Compacted,
-            ReadError::FutureRevision => Fault::FutureRevision,
-            damage => {
-                self.house.shared.fail(format!(
-                    "the database of this member is damaged or its disk is: {}; check the disk, remove this member, \
-                     empty its data folder and add it anew, or bring the folder back from a copy",
-                    chain(&damage)
-                ));
-                Fault::Stopped
-            }
-        }
+        self.house.unreadable(error)
     }
 
     fn not_taken(&self, why: NotTaken) -> Fault {
@@ -161,19 +153,12 @@ impl Member {
         Reply { header: self.header_at(revision), body }
     }
 
-    // Runs a read that may take long away from the network threads.
+    /// Runs a read that may take long away from the network threads.
     pub(crate) async fn aside<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Rooms) -> T + Send + 'static,
     ) -> Result<T, Fault> {
-        let turn = Arc::clone(&self.large_reads).acquire_owned().await.map_err(|_| Fault::Stopped)?;
-        let rooms = self.house.wing.enter();
-        let reading = tokio::task::spawn_blocking(move || {
-            // With the read and not with the caller, who may be gone before it ends.
-            let _turn = turn;
-            read(&rooms)
-        });
-        reading.await.map_err(|_| Fault::Stopped)
+        aside(&self.large_reads, &self.house.wing, read).await
     }
 
     pub(crate) fn is_small(&self, query: &RangeQuery) -> bool {
@@ -191,6 +176,40 @@ impl Member {
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp(self.clock.wall_ns())
     }
+}
+
+impl House {
+    /// A read that failed. Damage ends the member: it may be anywhere, and others may have what this one lost.
+    pub(crate) fn unreadable(&self, error: ReadError) -> Fault {
+        match error {
+            ReadError::Compacted => Fault::Compacted,
+            ReadError::FutureRevision => Fault::FutureRevision,
+            damage => {
+                self.shared.fail(format!(
+                    "the database of this member is damaged or its disk is: {}; check the disk, remove this member, \
+                     empty its data folder and add it anew, or bring the folder back from a copy",
+                    chain(&damage)
+                ));
+                Fault::Stopped
+            }
+        }
+    }
+}
+
+/// Runs a read that may take long on a thread of its own, when it is its turn.
+pub(crate) async fn aside<T: Send + 'static>(
+    turns: &LargeReads,
+    wing: &Wing,
+    read: impl FnOnce(&Rooms) -> T + Send + 'static,
+) -> Result<T, Fault> {
+    let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| Fault::Stopped)?;
+    let rooms = wing.enter();
+    let reading = tokio::task::spawn_blocking(move || {
+        // With the read and not with the caller, who may be gone before it ends.
+        let _turn = turn;
+        read(&rooms)
+    });
+    reading.await.map_err(|_| Fault::Stopped)
 }
 
 // Tasks that this thread has yet to run may be about to enter too: one waking serves all of them.

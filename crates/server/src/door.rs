@@ -1,6 +1,9 @@
 //! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
 
-use api::{Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, Reply, Status, V2Reply, V2Ttl};
+use api::{
+    Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, RangeStream, Reply, Status, V2Reply,
+    V2Ttl,
+};
 use async_trait::async_trait;
 use command::{Command, Effect};
 use consensus::Kind;
@@ -186,6 +189,14 @@ impl api::Member for Member {
             Effect::Alarms(alarms) => Ok(self.reply(outcome.revision, alarms)),
             _ => Err(odd()),
         }
+    }
+
+    async fn range_stream(
+        &self,
+        query: RangeQuery,
+        consistency: Consistency,
+    ) -> Result<Box<dyn RangeStream>, Fault> {
+        self.parts(query, consistency).await
     }
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {

@@ -15,6 +15,7 @@ mod asking;
 mod changes;
 mod door;
 mod member;
+mod parts;
 mod rooms;
 
 mod admission;

@@ -1,6 +1,7 @@
 //! A whole member, asked through the door: real threads on a real folder, or on disks that can fail.
 
 mod cluster;
+mod parts;
 
 use std::path::Path;
 use std::sync::Arc;
