@@ -86,6 +86,12 @@ faults! {
     NoSpace = ResourceExhausted, "etcdserver: mvcc: database space exceeded";
     /// A put named a lease that is not there.
     LeaseNotFound = NotFound, "etcdserver: requested lease not found";
+    /// There is a lease with the id that was asked for.
+    LeaseExists = FailedPrecondition, "etcdserver: lease already exists";
+    /// A lease for more than 9,000,000,000 seconds.
+    LeaseTtlTooLarge = OutOfRange, "etcdserver: too large lease TTL";
+    /// There are as many leases as can be. etcd has no such limit.
+    TooManyLeases = ResourceExhausted, "kvorum: too many leases";
     /// Nobody leads.
     NoLeader = Unavailable, "etcdserver: no leader";
     /// The leader changed while the request was under way; a read may be tried again.

@@ -11,7 +11,8 @@ use std::collections::VecDeque;
 use command::{Effect, Outcome, Refused};
 use parking_lot::Mutex;
 use types::{
-    Alarm, Index, KeyValue, MemberId, MemberRecord, MemberRefusal, OpReply, RangeReply, Term, TxnReply, v2,
+    Alarm, Index, KeyValue, LeaseId, MemberId, MemberRecord, MemberRefusal, OpReply, RangeReply, Term,
+    TxnReply, v2,
 };
 
 /// Fingerprints that are kept in memory for comparing; older ones are forgotten.
@@ -143,6 +144,22 @@ impl Digest {
                     self.alarm(*alarm);
                 }
             }
+            Effect::Granted { id, ttl, born } => {
+                self.number(9);
+                self.lease(*id, *born, *ttl);
+            }
+            Effect::Revoked(leases) => {
+                self.number(10);
+                for (id, born) in leases {
+                    self.lease(*id, *born, 0);
+                }
+            }
+            Effect::Checkpointed(leases) => {
+                self.number(11);
+                for lease in leases {
+                    self.lease(lease.id, lease.born, lease.remaining);
+                }
+            }
         }
     }
 
@@ -215,6 +232,12 @@ impl Digest {
         member.peer_urls.iter().for_each(|url| self.bytes(url.as_bytes()));
     }
 
+    fn lease(&mut self, id: LeaseId, born: Index, seconds: i64) {
+        self.number(id.0 as u64);
+        self.number(born.0);
+        self.number(seconds as u64);
+    }
+
     fn alarm(&mut self, alarm: Alarm) {
         self.number(alarm.member.0);
         self.bytes(alarm.kind.to_string().as_bytes());
@@ -228,6 +251,9 @@ fn refusal(refused: Refused) -> u64 {
         Refused::Compacted => 3,
         Refused::FutureRevision => 4,
         Refused::NoSpace => 5,
+        Refused::LeaseExists => 6,
+        Refused::LeaseTtlTooLarge => 7,
+        Refused::TooManyLeases => 8,
         Refused::Member(why) => match why {
             MemberRefusal::Exists => 16,
             MemberRefusal::Removed => 17,

@@ -12,9 +12,10 @@ mod position;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use command::{Command, DecodeError, Effect, Outcome, Refused, decode_run};
+use command::{Command, DecodeError, Effect, Outcome, Refused, Revocation, decode_run};
+use lease::{Leases, Terms};
 use members::{Change, Members};
-use mvcc::{Changes, Mvcc, Writer};
+use mvcc::{Changes, LeaseMove, Mvcc, Writer};
 use quota::Alarms;
 use store::{Batch, Store, StoreError};
 use types::v2;
@@ -62,6 +63,9 @@ pub enum OpenError {
     /// The alarms cannot be read.
     #[error("cannot open the alarms")]
     Alarms(#[source] quota::OpenError),
+    /// The leases cannot be read.
+    #[error("cannot open the leases")]
+    Leases(#[source] lease::OpenError),
 }
 
 /// Entries could not be applied. The member must stop: it no longer knows what its state is.
@@ -116,6 +120,7 @@ pub struct Machine {
     v2: Arc<V2Store>,
     members: Arc<Members>,
     alarms: Arc<Alarms>,
+    leases: Arc<Leases>,
     position: Position,
     fingerprint: Fingerprint,
     fingerprints: Arc<Fingerprints>,
@@ -127,11 +132,13 @@ impl Machine {
         let (position, fingerprint) = Position::load_with_fingerprint(&store)?.unwrap_or_default();
         let fingerprints = Arc::new(Fingerprints::default());
         fingerprints.begin(position.index, fingerprint);
+        let (mvcc, leases) = open_keyspace(&store)?;
         Ok(Self {
             position,
             fingerprint,
             fingerprints,
-            mvcc: Arc::new(Mvcc::open(Arc::clone(&store)).map_err(OpenError::Mvcc)?),
+            mvcc: Arc::new(mvcc),
+            leases: Arc::new(leases),
             v2: Arc::new(V2Store::open(&store).map_err(OpenError::V2)?),
             members: Arc::new(Members::open(&store).map_err(OpenError::Members)?),
             alarms: Arc::new(Alarms::open(&store).map_err(OpenError::Alarms)?),
@@ -188,6 +195,11 @@ impl Machine {
         &self.alarms
     }
 
+    /// The leases.
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
     /// The fingerprints at the newest indexes, for comparing members.
     pub fn fingerprints(&self) -> &Arc<Fingerprints> {
         &self.fingerprints
@@ -213,8 +225,14 @@ impl Machine {
             position = Position { index: entry.index, term: entry.term };
             let commands = decode_run(entry.data.clone())
                 .map_err(|source| ApplyError::Entry { index: entry.index, source })?;
-            let mut rooms =
-                Rooms { writer: &mut writer, v2: &self.v2, members: &self.members, alarms: &self.alarms };
+            let mut rooms = Rooms {
+                index: entry.index,
+                writer: &mut writer,
+                v2: &self.v2,
+                members: &self.members,
+                alarms: &self.alarms,
+                leases: &self.leases,
+            };
             let done: Result<Vec<Outcome>, mvcc::WriteError> =
                 commands.into_iter().map(|command| rooms.apply(command, &mut batch)).collect();
             let done = done.map_err(|source| ApplyError::Mvcc { index: entry.index, source })?;
@@ -233,18 +251,33 @@ impl Machine {
     }
 }
 
+/// The keyspace, and the leases with the keys that name them.
+fn open_keyspace(store: &Arc<Store>) -> Result<(Mvcc, Leases), OpenError> {
+    let leases = Leases::open(store).map_err(OpenError::Leases)?;
+    let mut adopted = Ok(());
+    let mvcc = Mvcc::open_and_tell(Arc::clone(store), &mut |lease, key| {
+        if adopted.is_ok() {
+            adopted = leases.adopt(lease, key);
+        }
+    });
+    adopted.map_err(OpenError::Leases)?;
+    Ok((mvcc.map_err(OpenError::Mvcc)?, leases))
+}
+
 struct Rooms<'a, 'w> {
+    index: Index,
     writer: &'a mut Writer<'w>,
     v2: &'a V2Store,
     members: &'a Members,
     alarms: &'a Alarms,
+    leases: &'a Leases,
 }
 
 impl Rooms<'_, '_> {
     fn apply(&mut self, command: Command, batch: &mut Batch<'_>) -> Result<Outcome, mvcc::WriteError> {
         let result = match command {
             command if grows(&command) && self.alarms.is_raised(AlarmKind::NoSpace) => Err(Refused::NoSpace),
-            Command::Put(put) if put.lease.is_some() && !no_lease_exists(put.lease) => {
+            Command::Put(put) if put.lease.is_some() && !self.leases.contains(put.lease) => {
                 Err(Refused::LeaseNotFound)
             }
             Command::Put(put) => refusal(self.writer.put(&put))?.map(Effect::Put),
@@ -252,7 +285,8 @@ impl Rooms<'_, '_> {
                 refusal(self.writer.delete_range(&delete))?.map(Effect::DeleteRange)
             }
             Command::Txn(txn) => {
-                refusal(self.writer.txn_with_leases(&txn, &no_lease_exists))?.map(Effect::Txn)
+                let exists = |lease| self.leases.contains(lease);
+                refusal(self.writer.txn_with_leases(&txn, &exists))?.map(Effect::Txn)
             }
             Command::Compact(revision) => refusal(self.writer.compact(revision))?.map(|()| Effect::Compact),
             Command::V2 { write, now } => Ok(Effect::V2(self.write_v2(&write, now, batch))),
@@ -276,8 +310,35 @@ impl Rooms<'_, '_> {
                 let done = self.alarms.apply_alarm(raise, Alarm { member, kind }, batch);
                 Ok(Effect::Alarms(done.into_iter().collect()))
             }
+            Command::GrantLease { id, ttl } => self.grant(id, ttl, batch),
+            Command::RevokeLeases(leases) => self.revoke(&leases, batch),
+            Command::CheckpointLeases(mut leases) => {
+                leases.retain(|lease| {
+                    self.leases.apply_checkpoint(lease.id, lease.born, lease.remaining, batch).is_ok()
+                });
+                Ok(Effect::Checkpointed(leases))
+            }
         };
+        for LeaseMove { key, source, target } in self.writer.take_moves() {
+            self.leases.apply_move(&key, source, target);
+        }
         Ok(Outcome { revision: self.revision(), result })
+    }
+
+    fn grant(&self, id: LeaseId, ttl: i64, batch: &mut Batch<'_>) -> Result<Effect, Refused> {
+        let born = self.index;
+        self.leases.apply_grant(id, Terms { ttl, remaining: 0, born }, batch).map_err(lease_refusal)?;
+        Ok(Effect::Granted { id, ttl, born })
+    }
+
+    fn revoke(&mut self, leases: &[Revocation], batch: &mut Batch<'_>) -> Result<Effect, Refused> {
+        let mut revoked = Vec::new();
+        for lease in leases {
+            let Ok((born, keys)) = self.leases.apply_revoke(lease.id, lease.born, batch) else { continue };
+            self.writer.delete_keys(keys);
+            revoked.push((lease.id, born));
+        }
+        if revoked.is_empty() { Err(Refused::LeaseNotFound) } else { Ok(Effect::Revoked(revoked)) }
     }
 
     fn write_v2(
@@ -299,10 +360,10 @@ impl Rooms<'_, '_> {
     }
 }
 
-/// What is refused while there is no room: v3 writes that may add a version. Removing and forgetting goes on.
+/// What is refused while there is no room: v3 writes that may add a version, and leases. Removing and forgetting goes on.
 fn grows(command: &Command) -> bool {
     match command {
-        Command::Put(_) => true,
+        Command::Put(_) | Command::GrantLease { .. } => true,
         Command::Txn(txn) => may_put(txn),
         _ => false,
     }
@@ -317,9 +378,13 @@ fn may_put(txn: &Txn) -> bool {
     })
 }
 
-// Leases come with an issue of their own; until then none exists that a put could name.
-fn no_lease_exists(_lease: LeaseId) -> bool {
-    false
+fn lease_refusal(why: lease::Refusal) -> Refused {
+    match why {
+        lease::Refusal::NotFound => Refused::LeaseNotFound,
+        lease::Refusal::Exists => Refused::LeaseExists,
+        lease::Refusal::TtlTooLarge => Refused::LeaseTtlTooLarge,
+        lease::Refusal::TooMany => Refused::TooManyLeases,
+    }
 }
 
 // A refusal is an outcome; anything else is an error that ends the member.

@@ -1,5 +1,7 @@
 //! What the machine does with members and alarms, and that its fingerprint tells members apart.
 
+mod leases;
+
 use std::path::Path;
 
 use store::{Options, Store};

@@ -5,15 +5,15 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use types::v2::{Condition, Expiry, Path, Timestamp, Write};
 use types::{
-    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, Key, KeyRange, LeaseId, MemberId,
+    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, Index, Key, KeyRange, LeaseId, MemberId,
     MemberRecord, Put, RangeEnd, RangeQuery, Revision, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
 };
 
-use crate::Command;
 use crate::record::{
-    CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord, RangeRow,
-    TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, V2Record,
+    CheckpointRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord,
+    QueryRecord, RangeRow, RevocationRow, TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, V2Record,
 };
+use crate::{Checkpoint, Command, Revocation};
 
 /// Why the bytes of a log entry are not commands.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,20 @@ fn command(record: CommandRecord) -> Result<Command, DecodeError> {
                 _ => return Err(DecodeError::Unknown("alarm")),
             },
         },
+        Operation::GrantLease(row) => Command::GrantLease { id: LeaseId(row.id), ttl: row.ttl },
+        Operation::RevokeLeases(row) => {
+            let born = |number: u64| (number > 0).then_some(Index(number));
+            let lease = |row: RevocationRow| Revocation { id: LeaseId(row.id), born: born(row.born) };
+            Command::RevokeLeases(row.leases.into_iter().map(lease).collect())
+        }
+        Operation::CheckpointLeases(row) => {
+            let lease = |row: CheckpointRow| Checkpoint {
+                id: LeaseId(row.id),
+                born: Index(row.born),
+                remaining: row.remaining,
+            };
+            Command::CheckpointLeases(row.leases.into_iter().map(lease).collect())
+        }
     })
 }
 

@@ -8,11 +8,12 @@ use types::{
     RangeQuery, Revision, SortOrder, SortTarget, Txn, TxnOp,
 };
 
-use crate::Command;
 use crate::record::{
-    AlarmRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord, QueryRecord,
-    RangeRow, TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
+    AlarmRow, CheckpointRow, CheckpointsRow, CommandRecord, CompareRecord, DeleteRangeRecord, GrantRow,
+    MemberRow, Operation, PutRecord, QueryRecord, RangeRow, RevocationRow, RevocationsRow, TargetRecord,
+    TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
 };
+use crate::{Checkpoint, Command, Revocation};
 
 pub(crate) fn encode(command: &Command) -> Bytes {
     let operation = match command {
@@ -31,8 +32,23 @@ pub(crate) fn encode(command: &Command) -> Bytes {
         Command::Alarm { raise, member, kind } => {
             Operation::Alarm(AlarmRow { raise: *raise, member: member.0, kind: alarm_kind(*kind) })
         }
+        Command::GrantLease { id, ttl } => Operation::GrantLease(GrantRow { id: id.0, ttl: *ttl }),
+        Command::RevokeLeases(leases) => {
+            Operation::RevokeLeases(RevocationsRow { leases: leases.iter().map(revocation_row).collect() })
+        }
+        Command::CheckpointLeases(leases) => Operation::CheckpointLeases(CheckpointsRow {
+            leases: leases.iter().map(checkpoint_row).collect(),
+        }),
     };
     CommandRecord { operation: Some(operation) }.encode_length_delimited_to_vec().into()
+}
+
+fn revocation_row(lease: &Revocation) -> RevocationRow {
+    RevocationRow { id: lease.id.0, born: lease.born.map_or(0, |born| born.0) }
+}
+
+fn checkpoint_row(lease: &Checkpoint) -> CheckpointRow {
+    CheckpointRow { id: lease.id.0, born: lease.born.0, remaining: lease.remaining }
 }
 
 fn put_record(put: &Put) -> PutRecord {

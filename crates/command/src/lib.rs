@@ -14,7 +14,7 @@ mod record;
 
 use bytes::Bytes;
 use types::v2::{self, Timestamp};
-use types::{AlarmKind, DeleteRange, MemberId, MemberRecord, Put, Txn};
+use types::{AlarmKind, DeleteRange, Index, LeaseId, MemberId, MemberRecord, Put, Txn};
 
 pub use decode::{DecodeError, decode_run};
 pub use outcome::{Effect, Outcome, Refused};
@@ -62,6 +62,37 @@ pub enum Command {
         /// What it is about.
         kind: AlarmKind,
     },
+    /// Grants a lease, whose id and time the proposer decided.
+    GrantLease {
+        /// Its id.
+        id: LeaseId,
+        /// How long it lives without being kept alive, in seconds.
+        ttl: i64,
+    },
+    /// Ends leases and removes their keys, one revision for each lease that has any. Refused when none is there.
+    RevokeLeases(Vec<Revocation>),
+    /// Writes down how long leases still live, for the leaders to come. Those that are not there are passed over.
+    CheckpointLeases(Vec<Checkpoint>),
+}
+
+/// A lease that is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// Which.
+    pub id: LeaseId,
+    /// The index at which it was granted, if only that one is meant and no later one of the same id.
+    pub born: Option<Index>,
+}
+
+/// What a lease has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which.
+    pub id: LeaseId,
+    /// The index at which it was granted.
+    pub born: Index,
+    /// The time that it has left, in seconds; 0 is all that was granted.
+    pub remaining: i64,
 }
 
 /// Bytes that one command may take in the log besides what the client sent: lengths, tags, flags.

@@ -1,7 +1,9 @@
 //! What applying a command gives back: the only way up.
 
 use types::v2;
-use types::{Alarm, DeleteReply, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
+use types::{Alarm, DeleteReply, Index, LeaseId, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
+
+use crate::Checkpoint;
 
 /// The result of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,19 @@ pub enum Effect {
     Members(Vec<MemberRecord>),
     /// What was raised or lowered: one alarm, or none where there was nothing to lower.
     Alarms(Vec<Alarm>),
+    /// A lease was granted.
+    Granted {
+        /// Its id.
+        id: LeaseId,
+        /// How long it lives without being kept alive, in seconds.
+        ttl: i64,
+        /// The index at which that was decided, which tells it from others of the same id.
+        born: Index,
+    },
+    /// These leases, by when they were granted, have ended, and their keys with them.
+    Revoked(Vec<(LeaseId, Index)>),
+    /// These leases were told what they have left.
+    Checkpointed(Vec<Checkpoint>),
 }
 
 /// Why a command did nothing.
@@ -46,6 +61,12 @@ pub enum Refused {
     FutureRevision,
     /// It would grow the database while an alarm says that there is no room.
     NoSpace,
+    /// There is a lease with this id.
+    LeaseExists,
+    /// A lease would live for longer than allowed.
+    LeaseTtlTooLarge,
+    /// There are as many leases as allowed.
+    TooManyLeases,
     /// The list of members does not change like this.
     Member(MemberRefusal),
 }

@@ -7,7 +7,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CommandRecord {
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub(crate) operation: Option<Operation>,
 }
 
@@ -35,6 +35,12 @@ pub(crate) enum Operation {
     UpdateMember(UpdateMemberRow),
     #[prost(message, tag = "11")]
     Alarm(AlarmRow),
+    #[prost(message, tag = "12")]
+    GrantLease(GrantRow),
+    #[prost(message, tag = "13")]
+    RevokeLeases(RevocationsRow),
+    #[prost(message, tag = "14")]
+    CheckpointLeases(CheckpointsRow),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -213,4 +219,45 @@ pub(crate) struct AlarmRow {
     pub(crate) member: u64,
     #[prost(uint32, tag = "3")]
     pub(crate) kind: u32,
+}
+
+/// Seconds.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GrantRow {
+    #[prost(sfixed64, tag = "1")]
+    pub(crate) id: i64,
+    #[prost(sint64, tag = "2")]
+    pub(crate) ttl: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RevocationsRow {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) leases: Vec<RevocationRow>,
+}
+
+/// `born`: 0 is whichever.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RevocationRow {
+    #[prost(sfixed64, tag = "1")]
+    pub(crate) id: i64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) born: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CheckpointsRow {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) leases: Vec<CheckpointRow>,
+}
+
+/// Seconds; 0 is all of them.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct CheckpointRow {
+    #[prost(sfixed64, tag = "1")]
+    pub(crate) id: i64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) born: u64,
+    #[prost(sint64, tag = "3")]
+    pub(crate) remaining: i64,
 }

@@ -28,6 +28,10 @@ fn joiner() -> MemberRecord {
     MemberRecord { id: MemberId(3), name: String::new(), peer_urls, client_urls: vec![], learner: true }
 }
 
+fn checkpoint() -> Command {
+    Command::CheckpointLeases(vec![Checkpoint { id: LeaseId(1), born: Index(300), remaining: 5 }])
+}
+
 fn samples() -> Vec<Command> {
     let range = KeyRange::from_wire(key("a"), Bytes::from_static(b"z"));
     let mut query = RangeQuery::of(range.clone());
@@ -88,6 +92,12 @@ fn samples() -> Vec<Command> {
         Command::UpdateMember { id: MemberId(0), peer_urls: vec!["http://a:1".into(), "http://b:2".into()] },
         Command::Alarm { raise: true, member: MemberId(2), kind: AlarmKind::NoSpace },
         Command::Alarm { raise: false, member: MemberId(0), kind: AlarmKind::Corrupt },
+        Command::GrantLease { id: LeaseId(i64::MIN), ttl: -1 },
+        Command::RevokeLeases(vec![
+            Revocation { id: LeaseId(-7), born: None },
+            Revocation { id: LeaseId(7), born: Some(Index(u64::MAX)) },
+        ]),
+        checkpoint(),
     ];
     samples.extend(v2.map(|write| Command::V2 { write, now: Timestamp(9) }));
     samples
@@ -148,4 +158,12 @@ fn golden_bytes() {
     let expect: &[u8] = &[15, 0x5a, 13, 0x08, 1, 0x11, 2, 0, 0, 0, 0, 0, 0, 0, 0x18, 1];
     let alarm = Command::Alarm { raise: true, member: MemberId(2), kind: AlarmKind::NoSpace };
     assert_eq!(alarm.encode().as_ref(), expect);
+
+    let expect: &[u8] = &[13, 0x62, 11, 0x09, 7, 0, 0, 0, 0, 0, 0, 0, 0x10, 20];
+    assert_eq!(Command::GrantLease { id: LeaseId(7), ttl: 10 }.encode().as_ref(), expect);
+    let expect: &[u8] = &[15, 0x6a, 13, 0x0a, 11, 0x09, 7, 0, 0, 0, 0, 0, 0, 0, 0x10, 9];
+    let revocation = Revocation { id: LeaseId(7), born: Some(Index(9)) };
+    assert_eq!(Command::RevokeLeases(vec![revocation]).encode().as_ref(), expect);
+    let expect: &[u8] = &[18, 0x72, 16, 0x0a, 14, 0x09, 1, 0, 0, 0, 0, 0, 0, 0, 0x10, 0xac, 0x02, 0x18, 10];
+    assert_eq!(checkpoint().encode().as_ref(), expect);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use store::{Family, Moment, Store};
-use types::{RangeQuery, RangeReply, Revision, Txn, TxnReply};
+use types::{LeaseId, RangeQuery, RangeReply, Revision, Txn, TxnReply};
 
 use crate::index::Index;
 use crate::row::{self, Kind, Record};
@@ -40,7 +40,15 @@ pub(crate) struct State {
 impl Mvcc {
     /// Reads what the store holds and rebuilds the index from it.
     pub fn open(store: Arc<Store>) -> Result<Self, OpenError> {
-        let state = load(&store)?;
+        Self::open_and_tell(store, &mut |_, _| {})
+    }
+
+    /// The same, and tells of every key that names a lease on the way, in the order of keys.
+    pub fn open_and_tell(
+        store: Arc<Store>,
+        leased: &mut dyn FnMut(LeaseId, &[u8]),
+    ) -> Result<Self, OpenError> {
+        let state = load(&store, leased)?;
         let mvcc = Self {
             store,
             revision: AtomicU64::new(0),
@@ -136,7 +144,7 @@ impl Mvcc {
     }
 }
 
-fn load(store: &Store) -> Result<State, OpenError> {
+fn load(store: &Store, leased: &mut dyn FnMut(LeaseId, &[u8])) -> Result<State, OpenError> {
     let moment = store.moment();
     let revision = match moment.get(Family::Meta, row::META_REVISION)? {
         Some(record) => {
@@ -155,11 +163,15 @@ fn load(store: &Store) -> Result<State, OpenError> {
     if compacted.unwrap_or_default() > revision {
         return Err(Damage::new("compacted beyond the revision", Family::Meta, row::META_COMPACTED).into());
     }
-    Ok(State { index: load_index(&moment, revision)?, revision, compacted })
+    Ok(State { index: load_index(&moment, revision, leased)?, revision, compacted })
 }
 
 /// Takes the newest row of every key, past however many older ones.
-fn load_index(moment: &Moment<'_>, revision: Revision) -> Result<Index, OpenError> {
+fn load_index(
+    moment: &Moment<'_>,
+    revision: Revision,
+    leased: &mut dyn FnMut(LeaseId, &[u8]),
+) -> Result<Index, OpenError> {
     let mut index = Index::new();
     let mut cursor = moment.walk(Family::Keys);
     let (mut prefix, mut key) = (Vec::new(), Vec::new());
@@ -174,6 +186,9 @@ fn load_index(moment: &Moment<'_>, revision: Revision) -> Result<Index, OpenErro
         let record = Record::decode(row_key, record)?;
         if record.kind != Kind::Deleted {
             index.insert(&key, &record.meta(position));
+            if record.lease != 0 {
+                leased(LeaseId(record.lease), &key);
+            }
         }
         history::leave(&mut cursor, &prefix);
     }

@@ -9,7 +9,8 @@
 //!
 //! Publishing hands back what has changed, and the same can be read from the rows later: both are [`Change`]s.
 //!
-//! It knows neither watches nor leases, has no clock, no chance and no thread of its own.
+//! It knows neither watches nor leases (a lease is a number that a key names), has no clock, no chance and no thread
+//! of its own.
 //!
 //! INVARIANT: nobody sees part of a request, nor a row whose batch is not written.
 //! INVARIANT: the revision never goes back and is never below the compacted one.
@@ -36,4 +37,4 @@ pub use hash::HashKv;
 pub use keyspace::Mvcc;
 pub use page::{Page, PageLimits};
 pub use sweep::Swept;
-pub use writer::Writer;
+pub use writer::{LeaseMove, Writer};

@@ -33,6 +33,18 @@ pub struct Writer<'a> {
     compacts: bool,
     /// Changes that a batch has already.
     staged: usize,
+    moves: Vec<LeaseMove>,
+}
+
+/// A live key that names another lease than before, or none any more, or is no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseMove {
+    /// The key.
+    pub key: Bytes,
+    /// The lease that it named, if any.
+    pub source: LeaseId,
+    /// The lease that it names now, if any.
+    pub target: LeaseId,
 }
 
 /// A request on its way: the revision before it, and how many changes it has made.
@@ -70,6 +82,7 @@ impl<'a> Writer<'a> {
             compacted,
             compacts: false,
             staged: 0,
+            moves: Vec::new(),
         }
     }
 
@@ -99,6 +112,22 @@ impl<'a> Writer<'a> {
         Ok(reply)
     }
 
+    /// Removes keys, all at one revision, in the order given. Those that are not there are passed over.
+    pub fn delete_keys(&mut self, keys: Vec<Bytes>) {
+        let mut request = self.request();
+        for key in keys {
+            if let Some(meta) = self.current(&key) {
+                self.remove(&mut request, key, &meta);
+            }
+        }
+        self.end(&request);
+    }
+
+    /// Which keys went from lease to lease since this was asked last, in order.
+    pub fn take_moves(&mut self) -> Vec<LeaseMove> {
+        std::mem::take(&mut self.moves)
+    }
+
     /// Runs a transaction, without a look at its leases.
     pub fn txn(&mut self, txn: &Txn) -> Result<TxnReply, WriteError> {
         self.txn_with_leases(txn, &|_| true)
@@ -113,13 +142,15 @@ impl<'a> Writer<'a> {
         let plan = txn::plan(self, txn)?;
         txn::check(self, txn, &plan, lease_exists)?;
         let mut request = self.request();
-        let before = self.overlay.changes().len();
+        let (before, moves_before) = (self.overlay.changes().len(), self.moves.len());
         let reply = txn::run(self, &mut request, txn, &plan);
-        match &reply {
-            Ok(_) => self.end(&request),
+        if reply.is_ok() {
+            self.end(&request);
+        } else {
             // Only a transaction that writes a key twice gets here past the checks: it deletes a key and then
             // wants to keep its value. The door refuses those; all or nothing holds without the door too.
-            Err(_) => self.overlay.truncate(before),
+            self.overlay.truncate(before);
+            self.moves.truncate(moves_before);
         }
         reply
     }
@@ -239,6 +270,7 @@ impl<'a> Writer<'a> {
         };
         let lease = current.filter(|_| put.ignore_lease).map_or(put.lease.0, |meta| meta.lease);
         let replaced = current.map(|meta| meta.modified).unwrap_or_default();
+        self.note_move(key, current.map_or(0, |meta| meta.lease), lease);
         self.overlay.push(key.clone(), kind, Meta { modified, create, version, lease }, value, replaced);
         Ok(PutReply { prev_kv: previous.filter(|_| put.prev_kv).map(Entry::into_kv) })
     }
@@ -250,13 +282,25 @@ impl<'a> Writer<'a> {
     ) -> Result<DeleteReply, WriteError> {
         let doomed = select::entries(&self.now(), &delete.range, delete.prev_kv)?;
         for entry in &doomed {
-            let meta = Meta { modified: request.next(), ..Meta::default() };
-            self.overlay.push(entry.key.clone(), Kind::Deleted, meta, Bytes::new(), entry.meta.modified);
+            self.remove(request, entry.key.clone(), &entry.meta);
         }
         let deleted = doomed.len() as u64;
         let prev_kvs =
             if delete.prev_kv { doomed.into_iter().map(Entry::into_kv).collect() } else { Vec::new() };
         Ok(DeleteReply { deleted, prev_kvs })
+    }
+
+    fn remove(&mut self, request: &mut Request, key: Bytes, current: &Meta) {
+        self.note_move(&key, current.lease, 0);
+        let meta = Meta { modified: request.next(), ..Meta::default() };
+        self.overlay.push(key, Kind::Deleted, meta, Bytes::new(), current.modified);
+    }
+
+    fn note_move(&mut self, key: &Bytes, source: i64, target: i64) {
+        if source != target {
+            let (source, target) = (LeaseId(source), LeaseId(target));
+            self.moves.push(LeaseMove { key: key.clone(), source, target });
+        }
     }
 
     fn request(&self) -> Request {

@@ -246,6 +246,9 @@ pub(crate) fn done(result: Result<Effect, Refused>) -> Result<Effect, Fault> {
         Refused::Compacted => Fault::Compacted,
         Refused::FutureRevision => Fault::FutureRevision,
         Refused::NoSpace => Fault::NoSpace,
+        Refused::LeaseExists => Fault::LeaseExists,
+        Refused::LeaseTtlTooLarge => Fault::LeaseTtlTooLarge,
+        Refused::TooManyLeases => Fault::TooManyLeases,
         Refused::Member(why) => refusal(why),
     })
 }

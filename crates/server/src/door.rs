@@ -1,7 +1,7 @@
 //! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Fault, Header, KvHash, RangeStream, Reply, Status, V2Reply,
+    Added, AlarmAction, Compact, Consistency, Fault, Grant, Header, KvHash, RangeStream, Reply, Status, V2Reply,
     V2Ttl,
 };
 use async_trait::async_trait;
@@ -10,8 +10,8 @@ use consensus::Kind;
 use members::Change;
 use types::v2::{self, Expiry, Write};
 use types::{
-    Alarm, DeleteRange, DeleteReply, Limits, MemberId, MemberRecord, MemberUrl, Put, PutReply, RangeQuery,
-    RangeReply, Revision, Txn, TxnReply,
+    Alarm, DeleteRange, DeleteReply, LeaseId, Limits, MemberId, MemberRecord, MemberUrl, Put, PutReply,
+    RangeQuery, RangeReply, Revision, Txn, TxnReply,
 };
 
 use crate::asking::{done, odd};
@@ -197,6 +197,18 @@ impl api::Member for Member {
         consistency: Consistency,
     ) -> Result<Box<dyn RangeStream>, Fault> {
         self.parts(query, consistency).await
+    }
+
+    async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
+        self.grant(id, ttl).await
+    }
+
+    async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
+        self.revoke(id).await
+    }
+
+    async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
+        self.list_leases().await
     }
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {

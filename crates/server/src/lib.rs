@@ -14,6 +14,7 @@ mod start;
 mod asking;
 mod changes;
 mod door;
+mod leases;
 mod member;
 mod parts;
 mod rooms;

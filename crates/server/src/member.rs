@@ -56,6 +56,7 @@ pub struct Member {
     pub(crate) strict_reconfiguration: bool,
     pub(crate) learners_max: usize,
     pub(crate) election: Duration,
+    pub(crate) heartbeat: Duration,
     pub(crate) compare_first: bool,
     pub(crate) request_timeout: Duration,
     pub(crate) clock: Arc<dyn Clock>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use apply::{Fingerprints, Machine};
 use arc_swap::{ArcSwap, Guard};
+use lease::Leases;
 use members::Members;
 use mvcc::Mvcc;
 use quota::Alarms;
@@ -19,6 +20,7 @@ pub(crate) struct Rooms {
     pub(crate) v2: Arc<V2Store>,
     pub(crate) members: Arc<Members>,
     pub(crate) alarms: Arc<Alarms>,
+    pub(crate) leases: Arc<Leases>,
     pub(crate) fingerprints: Arc<Fingerprints>,
 }
 
@@ -33,6 +35,7 @@ impl Rooms {
             v2: Arc::clone(machine.v2()),
             members: Arc::clone(machine.members()),
             alarms: Arc::clone(machine.alarms()),
+            leases: Arc::clone(machine.leases()),
             fingerprints: Arc::clone(machine.fingerprints()),
         })
     }

@@ -213,6 +213,7 @@ impl Member {
             strict_reconfiguration: config.strict_reconfiguration,
             learners_max: config.learners_max,
             election: config.election,
+            heartbeat: config.heartbeat,
             compare_first: config.corrupt_check_at_start,
             request_timeout: config.request_timeout(),
             clock: Arc::clone(&config.clock),
