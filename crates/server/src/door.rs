@@ -1,8 +1,8 @@
 //! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Fault, Grant, Header, KvHash, RangeStream, Reply, Status, V2Reply,
-    V2Ttl,
+    Added, AlarmAction, Compact, Consistency, Fault, Grant, Header, KvHash, RangeStream, Reply, Status,
+    V2Reply, V2Ttl,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
