@@ -258,7 +258,7 @@ proptest! {
 fn flush(machine: &mut Machine, model: &mut Model, run: &mut Vec<(Step, Command)>) {
     let before = machine.position().index.0;
     let commands: Vec<Command> = run.iter().map(|(_, command)| command.clone()).collect();
-    let outcomes = machine.apply(&entries(before, &commands)).expect("well-formed");
+    let outcomes = machine.apply(&entries(before, &commands)).expect("well-formed").outcomes;
     let last = run.len();
     for (at, ((step, _), outcome)) in run.drain(..).zip(outcomes.into_iter().flatten()).enumerate() {
         let expect = model.apply(&step, Index(before + 1 + at as u64));
@@ -285,7 +285,7 @@ fn a_lease_with_very_many_keys_goes_in_one_revision() {
     assert_eq!(machine.leases().key_count(LeaseId(7)), KEYS as usize);
     let revoke = Command::RevokeLeases(vec![Revocation { id: LeaseId(7), born: None }]);
     let position = machine.position().index.0;
-    let outcomes = machine.apply(&entries(position, &[revoke])).expect("well-formed");
+    let outcomes = machine.apply(&entries(position, &[revoke])).expect("well-formed").outcomes;
     assert_eq!(outcomes[0][0].revision.0, u64::from(KEYS) + 2);
     assert_eq!((machine.mvcc().key_count(), machine.leases().len()), (0, 0));
 }
