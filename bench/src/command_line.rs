@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::compare::Settings;
 use crate::load::{CONNECTIONS, Plan, Until};
+use crate::stream::{SCENARIOS, Scenario, Target};
 use crate::workload::{Kind, Shape};
 
 /// What the program was asked to do.
@@ -22,6 +23,19 @@ pub(crate) enum Verb {
         /// The file for the result; standard output when there is none.
         out: Option<String>,
     },
+    /// One scenario with streams.
+    Stream {
+        /// What is done.
+        scenario: Scenario,
+        /// The server.
+        target: Target,
+        /// Counts are divided by this.
+        scale: u64,
+        /// Whether what it wants to find is written first.
+        prepare: bool,
+        /// The file for the result; standard output when there is none.
+        out: Option<String>,
+    },
     /// Servers side by side.
     Compare(Settings),
 }
@@ -31,6 +45,7 @@ pub(crate) fn parse() -> Result<Verb> {
     let matches = command().get_matches();
     match matches.subcommand() {
         Some(("load", matches)) => load(matches),
+        Some(("stream", matches)) => stream(matches),
         Some(("compare", matches)) => compare(matches).map(Verb::Compare),
         _ => bail!("a verb is required, see --help"),
     }
@@ -41,6 +56,7 @@ fn command() -> Command {
         .about("Load and comparison benchmarks for etcd's API")
         .subcommand_required(true)
         .subcommand(load_command())
+        .subcommand(stream_command())
         .subcommand(compare_command())
 }
 
@@ -109,6 +125,41 @@ fn load_command() -> Command {
         .arg(flag("no-prepare", "The keys that the workload reads are there already"))
         .arg(flag("quiet", "No live line"))
         .arg(text("out", "FILE", "Where the result goes instead of standard output"))
+}
+
+fn stream_command() -> Command {
+    let names = PossibleValuesParser::new(SCENARIOS.map(|entry| entry.name));
+    Command::new("stream")
+        .about("One scenario with watches, leases or a large answer on one fresh server; the result is JSON")
+        .arg(Arg::new("scenario").required(true).value_parser(names))
+        .arg(text("endpoint", "HOST:PORT", "The server's client address").default_value("127.0.0.1:2379"))
+        .arg(
+            Arg::new("server-pid")
+                .long("server-pid")
+                .value_name("PID")
+                .required(true)
+                .value_parser(value_parser!(u32))
+                .help("Its process, whose processor time and memory are counted"),
+        )
+        .arg(scale())
+        .arg(flag("no-prepare", "What the scenario wants to find is there already"))
+        .arg(text("out", "FILE", "Where the result goes instead of standard output"))
+}
+
+fn scale() -> Arg {
+    number("scale", "1", "Divides the counts of the scenarios with streams, for a look")
+        .value_parser(value_parser!(u64).range(1..=1000))
+}
+
+fn stream(matches: &ArgMatches) -> Result<Verb> {
+    let word = |name: &str| matches.get_one::<String>(name).cloned();
+    let scenario = word("scenario").and_then(|name| Scenario::named(&name)).context("an unknown scenario")?;
+    let target = Target {
+        authority: word("endpoint").unwrap_or_default(),
+        pid: matches.get_one::<u32>("server-pid").copied().context("--server-pid is required")?,
+    };
+    let scale = matches.get_one::<u64>("scale").copied().unwrap_or(1);
+    Ok(Verb::Stream { scenario, target, scale, prepare: !matches.get_flag("no-prepare"), out: word("out") })
 }
 
 fn list(matches: &ArgMatches, name: &str) -> Vec<String> {
@@ -184,7 +235,7 @@ fn compare_command() -> Command {
                 .default_value("kvorum,etcd34,etcd351"),
         )
         .arg(text("media", "NAMES", "Which of tmpfs, disk").default_value("tmpfs,disk"))
-        .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million; of clusters: put, read, slow, join [default: all]"))
+        .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million, watch, lag, lease, expiry, idle, bulk; of clusters: put, read, slow, join [default: all]"))
         .arg(
             number("cluster", "1", "Members of each cluster; 1 compares servers alone")
                 .value_parser(value_parser!(u64).range(1..=7)),
@@ -201,6 +252,7 @@ fn compare_command() -> Command {
         )
         .arg(seconds("duration", "Measured time of each point [default: 5, quick 2]"))
         .arg(number("million", "1000000", "Keys of the case with many keys"))
+        .arg(scale())
         .arg(text("results", "FOLDER", "Where the result files go").default_value("bench/results"))
         .arg(text("label", "NAME", "The profile's name in the file names [default: full or quick, clusterN-full …]"))
 }
@@ -226,6 +278,7 @@ fn compare(matches: &ArgMatches) -> Result<Settings> {
         rounds: matches.get_one::<u64>("rounds").copied().unwrap_or(if quick { 1 } else { 3 }),
         measured: Duration::try_from_secs_f64(measured).context("a bad --duration")?,
         million,
+        scale: matches.get_one::<u64>("scale").copied().unwrap_or(1),
         results: PathBuf::from(word("results").unwrap_or_default()),
     })
 }
@@ -245,7 +298,7 @@ mod tests {
             let matches = load_command().try_get_matches_from(args).expect("good flags");
             match load(&matches).expect("a good plan") {
                 Verb::Load { plan, .. } => plan.until,
-                Verb::Compare(_) => unreachable!("the verb was load"),
+                Verb::Compare(_) | Verb::Stream { .. } => unreachable!("the verb was load"),
             }
         };
         assert!(matches!(until(&["load", "fill"]), Until::Calls(u64::MAX)));

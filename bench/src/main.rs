@@ -3,11 +3,13 @@
 //! It never links the server. What is measured here is what a client sees on the socket and what the kernel
 //! says about the server's process.
 
+mod call;
 mod command_line;
 mod compare;
 mod load;
 mod output;
 mod proc;
+mod stream;
 mod wire;
 mod workload;
 
@@ -50,22 +52,30 @@ async fn act(verb: Verb) -> Result<ExitCode> {
                 load::prepare(&plan.shape, false).await?;
             }
             let report = load::run(&plan).await?;
-            let text = serde_json::to_string_pretty(&report)?;
-            match out {
-                Some(path) => std::fs::write(
-                    &path,
-                    text + "
-",
-                )
-                .with_context(|| format!("cannot write {path}"))?,
-                None => output::line(&text),
-            }
+            publish(&serde_json::to_string_pretty(&report)?, out.as_deref())?;
             if report.failures > 0 {
                 eprintln!("bench: {} calls failed: {:?}", report.failures, report.failure_texts);
                 return Ok(ExitCode::FAILURE);
             }
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Stream { scenario, target, scale, prepare, out } => {
+            if prepare {
+                scenario.prepare(&target, scale).await?;
+            }
+            let figures = scenario.measure(&target, scale).await?;
+            publish(&serde_json::to_string_pretty(&figures)?, out.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }
         Verb::Compare(settings) => compare::run(&settings).await,
     }
+}
+
+/// Prints a result, or writes it into the file `out`.
+fn publish(text: &str, out: Option<&str>) -> Result<()> {
+    let Some(path) = out else {
+        output::line(text);
+        return Ok(());
+    };
+    std::fs::write(path, format!("{text}\n")).with_context(|| format!("cannot write {path}"))
 }

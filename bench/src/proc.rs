@@ -48,6 +48,11 @@ pub(crate) fn memory(pid: u32) -> Result<Memory> {
     Ok(parse_status(&text))
 }
 
+/// Lets the peak of `pid`'s memory begin anew at what is resident now.
+pub(crate) fn reset_peak(pid: u32) -> Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").context("cannot reset the server's peak of memory")
+}
+
 /// Processor time that the whole machine has spent working: neither idle nor waiting for a disk.
 pub(crate) fn machine_busy() -> Result<Duration> {
     let text = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;

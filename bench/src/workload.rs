@@ -1,9 +1,11 @@
 //! The requests of each workload, and what a good answer to them looks like.
 //!
 //! Values are slices of a random pool, so that no server gains by compressing them. Requests are built for a
-//! client number; nothing here knows sockets or time.
+//! client number; nothing here knows sockets, and time only as the stamp in a value.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,11 +17,19 @@ pub(crate) const TXN_OPS: u64 = 128;
 /// Values start at random places of this many bytes: far more than one block of any store.
 const POOL_BYTES: usize = 4 << 20;
 
+/// Nanoseconds since some moment in the life of this process, on a clock that never goes back.
+pub(crate) fn stamp_ns() -> u64 {
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    ORIGIN.elapsed().as_nanos() as u64
+}
+
 /// What the clients do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// One key over gRPC, chosen at random.
     Put,
+    /// The same, and the value begins with the moment of the request: see [`stamp_ns`].
+    StampedPut,
     /// One existing key, linearizable.
     Get,
     /// One existing key, serializable.
@@ -46,8 +56,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every workload with its name on the command line.
-    pub(crate) const ALL: [(&'static str, Self); 12] = [
+    pub(crate) const ALL: [(&'static str, Self); 13] = [
         ("put", Self::Put),
+        ("put-stamped", Self::StampedPut),
         ("get", Self::Get),
         ("get-serializable", Self::GetSerializable),
         ("range", Self::Range),
@@ -74,7 +85,7 @@ impl Kind {
     /// The gRPC method; `None` for workloads over HTTP/1.1.
     pub(crate) fn method(self) -> Option<&'static str> {
         match self {
-            Self::Put | Self::FillEach => Some("/etcdserverpb.KV/Put"),
+            Self::Put | Self::StampedPut | Self::FillEach => Some("/etcdserverpb.KV/Put"),
             Self::Get | Self::GetSerializable | Self::Range => Some("/etcdserverpb.KV/Range"),
             Self::Cas | Self::Fill => Some("/etcdserverpb.KV/Txn"),
             Self::JsonPut | Self::JsonRange | Self::V2Put | Self::V2Get | Self::V2Fill => None,
@@ -184,6 +195,15 @@ impl Workload {
             Kind::Put => {
                 let at = self.random.below(self.shape.keys);
                 self.put(at, out);
+            }
+            Kind::StampedPut => {
+                let at = self.random.below(self.shape.keys);
+                self.put(at, out);
+                // The value is the last field, so its beginning is found from the end.
+                let value = out.len() - self.shape.value_bytes;
+                if let Some(head) = out[value..].first_chunk_mut() {
+                    *head = stamp_ns().to_be_bytes();
+                }
             }
             Kind::Get | Kind::GetSerializable => {
                 let at = self.random.below(self.shape.keys);

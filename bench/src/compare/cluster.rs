@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use tokio::time::sleep;
 
-use super::call::{self, Status};
 use super::points::Place;
 use super::server::{Founding, Seat, Server};
 use super::systems::System;
+use crate::call::{self, Status};
 use crate::proc::Memory;
 
 const AGREE_MAX: Duration = Duration::from_secs(30);

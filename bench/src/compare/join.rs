@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::call::{self, Caller, Census};
 use super::cluster::Cluster;
 use super::points::Place;
 use super::server::{Seat, Server};
 use super::systems::System;
+use crate::call::{self, Caller, Census};
 use crate::load::{self, CONNECTIONS, Plan, Report, Until};
 use crate::proc::{self, Memory};
 use crate::workload::{Kind, Shape};

@@ -8,9 +8,9 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
-use super::call::Caller;
 use super::server::Server;
 use super::systems::System;
+use crate::call::Caller;
 use crate::load::{self, CONNECTIONS, Plan, Report, Until};
 use crate::proc::Memory;
 use crate::wire::protobuf as pb;

@@ -3,7 +3,6 @@
 //! Only one server or cluster runs at a time, on a fresh data folder for each group of points. The order changes
 //! with every round and group, so that a machine that slows down does not always hit the same one.
 
-mod call;
 mod cluster;
 mod join;
 mod machine;
@@ -11,6 +10,7 @@ mod million;
 mod points;
 mod server;
 mod slow;
+mod streams;
 mod systems;
 mod table;
 
@@ -31,6 +31,7 @@ use self::systems::System;
 use self::table::{Results, Sample};
 use crate::load::{self, CONNECTIONS, Plan, Report, Until};
 use crate::output;
+use crate::stream;
 use crate::workload::Shape;
 
 const TMPFS: &str = "/dev/shm";
@@ -60,6 +61,8 @@ pub(crate) struct Settings {
     pub(crate) measured: Duration,
     /// Keys of the case with many keys.
     pub(crate) million: u64,
+    /// Divides the counts of scenarios with streams.
+    pub(crate) scale: u64,
     /// The folder for the result files.
     pub(crate) results: PathBuf,
 }
@@ -90,7 +93,9 @@ impl Settings {
     fn check(&self) -> Result<()> {
         let (groups, many) = self.groups();
         for name in &self.groups {
-            let names: Vec<&str> = groups.iter().map(|group| group.name).chain([many]).collect();
+            let streams = if self.members == 1 { stream::groups() } else { Vec::new() };
+            let names: Vec<&str> =
+                groups.iter().map(|group| group.name).chain([many]).chain(streams).collect();
             ensure!(names.contains(&name.as_str()), "unknown group {name}: there are {}", names.join(", "));
         }
         for name in &self.places {
@@ -122,7 +127,8 @@ impl Settings {
         let round: f64 = wanted.map(|group| 5.0 + self.points(group).count() as f64 * point).sum();
         let million = if self.wants(many) { 20.0 + self.million as f64 / 25_000.0 } else { 0.0 };
         let each = round * self.rounds as f64 + million;
-        (each * self.systems.len() as f64 * self.media.len() as f64) as u64
+        let all = each * self.systems.len() as f64 * self.media.len() as f64;
+        all as u64 + streams::estimate(self)
     }
 }
 
@@ -143,6 +149,7 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode> {
         samples: Vec::new(),
         million: Vec::new(),
         joins: Vec::new(),
+        flows: Vec::new(),
         broken: Vec::new(),
     };
     for medium in &settings.media {
@@ -151,6 +158,9 @@ pub(crate) async fn run(settings: &Settings) -> Result<ExitCode> {
         if settings.wants(many) {
             measure_million(settings, &systems, medium, &mut results).await;
         }
+    }
+    if settings.members == 1 {
+        streams::measure(settings, &systems, &mut results).await;
     }
     publish(settings, &results)
 }

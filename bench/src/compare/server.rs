@@ -13,8 +13,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::sleep;
 
-use super::call::Caller;
 use super::systems::System;
+use crate::call::Caller;
 use crate::proc::{self, Memory};
 
 const READY_MAX: Duration = Duration::from_mins(3);

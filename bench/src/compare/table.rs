@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::join::Join;
 use super::machine::Machine;
 use super::million::Million;
+use super::streams::{self, Flow};
 use crate::load::Report;
 use crate::proc::Memory;
 
@@ -52,6 +53,8 @@ pub(super) struct Results {
     pub(super) million: Vec<Million>,
     /// The case in which a member joins many keys, measured once.
     pub(super) joins: Vec<Join>,
+    /// Every scenario with streams of every round.
+    pub(super) flows: Vec<Flow>,
     /// Groups that a server did not get through, and why.
     pub(super) broken: Vec<String>,
 }
@@ -114,13 +117,16 @@ fn mib(kib: u64) -> f64 {
 }
 
 /// A table of cells, aligned so that it reads well as plain text and as Markdown.
-struct Grid {
-    head: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
+pub(super) struct Grid {
+    /// Names of the columns.
+    pub(super) head: Vec<String>,
+    /// Cells of each row.
+    pub(super) rows: Vec<Vec<String>>,
 }
 
 impl Grid {
-    fn render(&self, out: &mut String) {
+    /// Appends it to `out`.
+    pub(super) fn render(&self, out: &mut String) {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
             cells.chain([self.head[column].chars().count(), 3]).max().unwrap_or(3)
@@ -137,7 +143,7 @@ impl Grid {
             }
             out.push_str("|\n");
         };
-        line(&mut self.head.iter().copied());
+        line(&mut self.head.iter().map(String::as_str));
         let dashes: Vec<String> = widths
             .iter()
             .enumerate()
@@ -175,6 +181,7 @@ impl Results {
             self.million(medium, &mut out);
             self.joins(medium, &mut out);
         }
+        streams::render(self, &mut out);
         for sample in self.samples.iter().filter(|sample| sample.elections > 0) {
             let Sample { medium, point, system, round, elections, .. } = sample;
             let _ = writeln!(
@@ -226,7 +233,7 @@ impl Results {
             "others",
             "errors",
         ];
-        let mut grid = Grid { head, rows: Vec::new() };
+        let mut grid = Grid { head: names(&head), rows: Vec::new() };
         for label in labels {
             let found: Vec<(&str, Row)> = self
                 .systems
@@ -271,7 +278,7 @@ impl Results {
         let row = |what: &str, system: &str, numbers: Vec<String>| {
             [vec![what.to_owned(), system.to_owned()], numbers].concat()
         };
-        let mut grid = Grid { head, rows: Vec::new() };
+        let mut grid = Grid { head: names(&head), rows: Vec::new() };
         for (name, numbers) in &ordered {
             grid.rows.push(row("join", name, numbers.map(short).to_vec()));
         }
@@ -289,7 +296,7 @@ impl Results {
         let Some(first) = found.first() else { return };
         let _ = writeln!(out, "### {} keys of 8 bytes with 256-byte values, on {medium}\n", first.keys);
         let mut grid = Grid {
-            head: vec![
+            head: names(&[
                 "what",
                 "system",
                 "fill keys/s",
@@ -306,7 +313,7 @@ impl Results {
                 "last",
                 "max",
                 "walk s",
-            ],
+            ]),
             rows: Vec::new(),
         };
         let ordered: Vec<&Million> = self
@@ -403,8 +410,12 @@ fn million_numbers(million: &Million) -> [f64; 14] {
     ]
 }
 
+fn names(head: &[&str]) -> Vec<String> {
+    head.iter().map(|&name| name.to_owned()).collect()
+}
+
 /// Three digits that matter, and never an exponent.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),
         10.0.. => format!("{value:.1}"),
@@ -412,7 +423,8 @@ fn short(value: f64) -> String {
     }
 }
 
-fn times(ours: f64, other: f64) -> String {
+/// A ratio as text.
+pub(super) fn times(ours: f64, other: f64) -> String {
     ratio(ours, other).map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}x"))
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::super::streams::Flow;
 use super::*;
 use crate::load::Latency;
+use crate::stream::{Figure, Wanted};
 
 fn sample(system: &str, round: u64, throughput: f64, cpu: f64) -> Sample {
     let report = Report {
@@ -48,6 +50,7 @@ fn results(samples: Vec<Sample>) -> Results {
         samples,
         million: Vec::new(),
         joins: Vec::new(),
+        flows: Vec::new(),
         broken: Vec::new(),
     }
 }
@@ -90,6 +93,39 @@ fn a_stranger_can_read_the_table() {
         "|                 | kvorum / etcd34 | 3.00x |  1.00x |  1.00x |    1.00x |            0.25x |   1.00x | 1.00x | 1.00x |           |        |        |",
     ];
     assert_eq!(rows, expect);
+}
+
+fn flow(system: &str, events: f64, bytes: f64) -> Flow {
+    Flow {
+        medium: "tmpfs".into(),
+        scenario: "keepalive".into(),
+        title: "many watches".into(),
+        system: system.into(),
+        round: 1,
+        figures: vec![
+            Figure::new("events per CPU s", events, Wanted::Times(3.0)),
+            Figure::new("bytes", bytes, Wanted::AtMost(200.0)),
+            Figure::new("seconds", 1.0, Wanted::Less),
+        ],
+    }
+}
+
+#[test]
+fn what_was_wished_of_streams_stands_beside_what_was_found() {
+    let mut results = results(Vec::new());
+    results.flows = vec![flow("etcd34", 100.0, 300.0), flow("kvorum", 250.0, 150.0)];
+    let text = results.markdown();
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    let expect = [
+        "| many watches | events per CPU s |   250 |   100 | 2.50x | >= 3x  |      no |",
+        "|              | bytes            |   150 |   300 | 0.50x | <= 200 |     yes |",
+        "|              | seconds          |  1.00 |  1.00 | 1.00x |        |         |",
+    ];
+    let squeezed = |line: &&str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(
+        rows.iter().map(squeezed).collect::<Vec<_>>(),
+        expect.iter().map(squeezed).collect::<Vec<_>>()
+    );
 }
 
 #[test]

@@ -12,6 +12,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -31,13 +33,15 @@ use crate::workload::{Kind, Shape, Workload};
 
 /// How long calls that are on their way when a run ends may take to come back.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How often a run looks whether it was told to end.
+const LOOK: Duration = Duration::from_millis(5);
 /// Connections unless told otherwise; fewer when there are fewer clients.
 pub(crate) const CONNECTIONS: usize = 8;
 /// How much of each answer is kept for a second look.
 const BODY_KEPT_BYTES_MAX: usize = 16 << 10;
 
 /// When a run ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Until {
     /// After so long, not counting the warm-up before it.
     Elapsed {
@@ -48,6 +52,8 @@ pub(crate) enum Until {
     },
     /// When so many calls are done; there is no warm-up. A fill ends by itself.
     Calls(u64),
+    /// When somebody says so, without warm-up.
+    Told(Arc<AtomicBool>),
 }
 
 /// One run of the generator.
@@ -143,7 +149,7 @@ impl Usage {
 pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     let limit = match plan.until {
         Until::Calls(calls) => calls,
-        Until::Elapsed { .. } => u64::MAX,
+        Until::Elapsed { .. } | Until::Told(_) => u64::MAX,
     };
     let run = Rc::new(Run {
         workload: RefCell::new(Workload::new(plan.shape.clone())),
@@ -171,13 +177,19 @@ async fn observe(plan: &Plan, run: &Rc<Run>) -> Result<Report> {
     let before = Usage::now(&plan.server_pids)?;
     run.begin.set(Some(before.at));
     run.measuring.set(true);
-    let after = match plan.until {
+    let after = match &plan.until {
         Until::Elapsed { measured, .. } => {
-            sleep(measured).await;
+            sleep(*measured).await;
             finish(plan, run)?
         }
         Until::Calls(_) => {
             join(run, &mut lanes).await;
+            finish(plan, run)?
+        }
+        Until::Told(told) => {
+            while !told.load(Ordering::Relaxed) {
+                sleep(LOOK).await;
+            }
             finish(plan, run)?
         }
     };

@@ -8,77 +8,26 @@
 //! It never sends priorities, never accepts pushes, and ends the connection on anything unexpected.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
 
+use super::frame::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FRAME_BYTES_MAX, Frame, GOAWAY, HEADER_TABLE_SIZE,
+    HEADERS, INITIAL_WINDOW_SIZE, MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, PING, PUSH_PROMISE, RST_STREAM,
+    SETTINGS, StreamHasher, WINDOW_BYTES_INITIAL, WINDOW_BYTES_MAX, WINDOW_UPDATE, be32, broken, frame_head,
+    hello, window_update,
+};
 use super::{Broken, Finished, Slot, Wire, grpc, hpack};
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const FRAME_HEAD_BYTES: usize = 9;
-const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
-/// The window that every connection and stream has before anybody says otherwise.
-const WINDOW_BYTES_INITIAL: u32 = 65_535;
-/// The largest frame that we let the server send: the default, as most clients leave it.
-const FRAME_BYTES_MAX: usize = 16_384;
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
 
 /// The request's fields after the first call: the first block put five of them into the server's table, where
 /// they are entries 66 down to 62 from then on.
 const LATER_BLOCK: [u8; 7] = [0x83, 0x86, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
 
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
-const PADDED: u8 = 0x8;
-const PRIORITY: u8 = 0x20;
-
-const HEADER_TABLE_SIZE: u16 = 1;
-const ENABLE_PUSH: u16 = 2;
-const MAX_CONCURRENT_STREAMS: u16 = 3;
-const INITIAL_WINDOW_SIZE: u16 = 4;
-const MAX_FRAME_SIZE: u16 = 5;
-
-/// Stream ids are small odd numbers; a multiplication spreads them well enough.
-#[derive(Default)]
-struct StreamHasher(u64);
-
-impl Hasher for StreamHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, id: u32) {
-        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-}
-
 #[derive(Default)]
 struct Call {
     body: Vec<u8>,
     body_bytes: usize,
-}
-
-struct Frame<'a> {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    payload: &'a [u8],
 }
 
 /// One HTTP/2 connection that calls one gRPC method.
@@ -106,15 +55,7 @@ impl Http2 {
     /// callers. Of each answer `body_kept_max` bytes are kept.
     pub(crate) fn new(authority: &str, path: &str, slots: usize, body_kept_max: usize) -> Self {
         let mut output = BytesMut::with_capacity(64 << 10);
-        output.put_slice(PREFACE);
-        let settings = [(HEADER_TABLE_SIZE, 0), (ENABLE_PUSH, 0), (INITIAL_WINDOW_SIZE, WINDOW_BYTES_MAX)];
-        frame_head(&mut output, 6 * settings.len(), SETTINGS, 0, 0);
-        for (id, value) in settings {
-            output.put_u16(id);
-            output.put_u32(value);
-        }
-        frame_head(&mut output, 4, WINDOW_UPDATE, 0, 0);
-        output.put_u32(WINDOW_BYTES_MAX - WINDOW_BYTES_INITIAL);
+        hello(&mut output);
         Self {
             output,
             first_block: first_block(authority, path),
@@ -175,7 +116,7 @@ impl Http2 {
         match frame.kind {
             DATA => self.on_data(frame, finished)?,
             HEADERS => {
-                let block = strip(frame).ok_or_else(|| broken("bad padding of a HEADERS frame"))?;
+                let block = frame.strip().ok_or_else(|| broken("bad padding of a HEADERS frame"))?;
                 let end = frame.flags & END_STREAM != 0;
                 if frame.flags & END_HEADERS == 0 {
                     self.partial = Some((frame.stream, end, block.to_vec()));
@@ -198,15 +139,12 @@ impl Http2 {
                 let code = be32(frame.payload);
                 self.finish(frame.stream, Some(format!("stream reset by the server, code {code}")), finished);
             }
-            SETTINGS if frame.flags & ACK == 0 => self.on_settings(frame.payload)?,
+            SETTINGS if frame.flags & ACK == 0 => self.on_settings(frame)?,
             PING if frame.flags & ACK == 0 => {
                 frame_head(&mut self.output, frame.payload.len(), PING, ACK, 0);
                 self.output.put_slice(frame.payload);
             }
-            GOAWAY => {
-                let code = frame.payload.get(4..).map_or(0, be32);
-                return Err(Broken(format!("the server ends the connection, GOAWAY code {code}")));
-            }
+            GOAWAY => return Err(frame.farewell()),
             WINDOW_UPDATE if frame.stream == 0 => {
                 self.send_window += i64::from(be32(frame.payload) & WINDOW_BYTES_MAX);
                 self.send_parked();
@@ -220,11 +158,10 @@ impl Http2 {
     fn on_data(&mut self, frame: &Frame<'_>, finished: &mut Vec<Finished>) -> Result<(), Broken> {
         self.received_unreported += frame.payload.len() as u32;
         if self.received_unreported > WINDOW_BYTES_MAX / 4 {
-            frame_head(&mut self.output, 4, WINDOW_UPDATE, 0, 0);
-            self.output.put_u32(self.received_unreported);
+            window_update(&mut self.output, 0, self.received_unreported);
             self.received_unreported = 0;
         }
-        let data = strip(frame).ok_or_else(|| broken("bad padding of a DATA frame"))?;
+        let data = frame.strip().ok_or_else(|| broken("bad padding of a DATA frame"))?;
         if let Some(call) = self.streams.get(&frame.stream).and_then(|&slot| self.calls.get_mut(slot)) {
             call.body_bytes += data.len();
             let room = self.body_kept_max.saturating_sub(call.body.len());
@@ -257,10 +194,8 @@ impl Http2 {
         Ok(())
     }
 
-    fn on_settings(&mut self, payload: &[u8]) -> Result<(), Broken> {
-        for setting in payload.chunks_exact(6) {
-            let id = u16::from_be_bytes([setting[0], setting[1]]);
-            let value = be32(&setting[2..]);
+    fn on_settings(&mut self, frame: &Frame<'_>) -> Result<(), Broken> {
+        for (id, value) in frame.settings() {
             match id {
                 HEADER_TABLE_SIZE if (value as usize) < 4096 => {
                     return Err(broken("the server's header table is too small for this client"));
@@ -311,16 +246,9 @@ impl Wire for Http2 {
 
     fn receive(&mut self, input: &mut BytesMut, finished: &mut Vec<Finished>) -> Result<(), Broken> {
         let mut at = 0;
-        while let Some((head, rest)) = input.get(at..).and_then(|rest| rest.split_first_chunk()) {
-            let [a, b, c, kind, flags, stream @ ..]: &[u8; FRAME_HEAD_BYTES] = head;
-            let len = be32(&[0, *a, *b, *c]) as usize;
-            if len > FRAME_BYTES_MAX {
-                return Err(broken("a frame is larger than allowed: is this an HTTP/2 server?"));
-            }
-            let Some(payload) = rest.get(..len) else { break };
-            let stream = be32(stream) & WINDOW_BYTES_MAX;
-            self.handle(&Frame { kind: *kind, flags: *flags, stream, payload }, finished)?;
-            at += FRAME_HEAD_BYTES + len;
+        while let Some(frame) = Frame::cut(input.get(at..).unwrap_or_default())? {
+            self.handle(&frame, finished)?;
+            at += frame.bytes();
         }
         input.advance(at);
         Ok(())
@@ -333,35 +261,6 @@ impl Wire for Http2 {
     fn output(&mut self) -> &mut BytesMut {
         &mut self.output
     }
-}
-
-fn broken(text: &str) -> Broken {
-    Broken(text.into())
-}
-
-/// The first four bytes as a number; zero when there are fewer.
-fn be32(bytes: &[u8]) -> u32 {
-    bytes.first_chunk().map_or(0, |four| u32::from_be_bytes(*four))
-}
-
-fn frame_head(out: &mut BytesMut, len: usize, kind: u8, flags: u8, stream: u32) {
-    out.put_uint(len as u64, 3);
-    out.put_u8(kind);
-    out.put_u8(flags);
-    out.put_u32(stream);
-}
-
-/// The payload without padding and priority.
-fn strip<'a>(frame: &Frame<'a>) -> Option<&'a [u8]> {
-    let mut payload = frame.payload;
-    if frame.flags & PADDED != 0 {
-        let (&padding, rest) = payload.split_first()?;
-        payload = rest.get(..rest.len().checked_sub(usize::from(padding))?)?;
-    }
-    if frame.kind == HEADERS && frame.flags & PRIORITY != 0 {
-        payload = payload.get(5..)?;
-    }
-    Some(payload)
 }
 
 /// POST over http, and five fields that the server is told to remember, in the order that `send` relies on.
@@ -386,6 +285,7 @@ fn first_block(authority: &str, path: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::frame::FRAME_HEAD_BYTES;
 
     const OK_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
 

@@ -5,6 +5,8 @@
 //! bytes in, finished calls and bytes out. They speak to servers of our own choosing, refuse what they do not
 //! understand by ending the connection, and are no general client.
 
+pub(crate) mod duplex;
+mod frame;
 pub(crate) mod grpc;
 mod hpack;
 pub(crate) mod http1;

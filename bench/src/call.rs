@@ -18,7 +18,7 @@ const MEMBER_ADD: &str = "/etcdserverpb.Cluster/MemberAdd";
 const MEMBER_PROMOTE: &str = "/etcdserverpb.Cluster/MemberPromote";
 
 /// A connection that calls one method.
-pub(super) struct Caller {
+pub(crate) struct Caller {
     socket: TcpStream,
     wire: Http2,
     input: BytesMut,
@@ -26,11 +26,12 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Connects to `authority`, a `host:port`, for range requests.
-    pub(super) async fn connect(authority: &str) -> Result<Self> {
+    pub(crate) async fn connect(authority: &str) -> Result<Self> {
         Self::connect_for(authority, RANGE).await
     }
 
-    async fn connect_for(authority: &str, method: &'static str) -> Result<Self> {
+    /// Connects to `authority` for requests of `method`.
+    pub(crate) async fn connect_for(authority: &str, method: &'static str) -> Result<Self> {
         let socket = TcpStream::connect(authority).await?;
         socket.set_nodelay(true)?;
         let wire = Http2::new(authority, method, 1, usize::MAX);
@@ -38,7 +39,7 @@ impl Caller {
     }
 
     /// The message that answers a range request, or whatever request the connection is for.
-    pub(super) async fn call(&mut self, request: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) async fn call(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         timeout(ANSWER_MAX, self.exchange(request)).await.context("no answer in a minute")?
     }
 
@@ -70,7 +71,7 @@ impl Caller {
     }
 
     /// How many keys lie from `k` to `l`, and the revision, as far as the server itself knows: a serializable read.
-    pub(super) async fn census(&mut self) -> Result<Census> {
+    pub(crate) async fn census(&mut self) -> Result<Census> {
         let mut request = Vec::new();
         pb::put_bytes(&mut request, 1, b"k");
         pb::put_bytes(&mut request, 2, b"l");
@@ -82,7 +83,7 @@ impl Caller {
     }
 
     /// Whether a linearizable read finds `key`; an empty `key` only asks whether the server answers.
-    pub(super) async fn finds(&mut self, key: &[u8]) -> Result<bool> {
+    pub(crate) async fn finds(&mut self, key: &[u8]) -> Result<bool> {
         let mut request = Vec::new();
         pb::put_bytes(&mut request, 1, if key.is_empty() { b"probe" } else { key });
         let answer = self.call(&request).await?;
@@ -92,33 +93,33 @@ impl Caller {
 
 /// What a server has of the keyspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Census {
+pub(crate) struct Census {
     /// Keys of the benchmark.
-    pub(super) keys: u64,
+    pub(crate) keys: u64,
     /// The revision of the whole keyspace.
-    pub(super) revision: u64,
+    pub(crate) revision: u64,
 }
 
 /// What a member says of its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Status {
+pub(crate) struct Status {
     /// Its own id.
-    pub(super) member: u64,
+    pub(crate) member: u64,
     /// The leader's id as it knows it; zero for none.
-    pub(super) leader: u64,
+    pub(crate) leader: u64,
     /// Raft's term.
-    pub(super) term: u64,
+    pub(crate) term: u64,
 }
 
 /// Asks the member at `authority` for its status.
-pub(super) async fn status(authority: &str) -> Result<Status> {
+pub(crate) async fn status(authority: &str) -> Result<Status> {
     let answer = Caller::connect_for(authority, STATUS).await?.call(b"").await?;
     let member = pb::messages(&answer, 1).next().map_or(0, |header| pb::number(header, 2));
     Ok(Status { member, leader: pb::number(&answer, 4), term: pb::number(&answer, 6) })
 }
 
 /// Adds a learner with `peer_url` through the member at `authority`; returns its id.
-pub(super) async fn add_learner(authority: &str, peer_url: &str) -> Result<u64> {
+pub(crate) async fn add_learner(authority: &str, peer_url: &str) -> Result<u64> {
     let mut request = Vec::new();
     pb::put_bytes(&mut request, 1, peer_url.as_bytes());
     pb::put_number(&mut request, 2, 1);
@@ -129,7 +130,7 @@ pub(super) async fn add_learner(authority: &str, peer_url: &str) -> Result<u64> 
 }
 
 /// Makes the learner `id` a voter, when the leader finds that it has caught up.
-pub(super) async fn promote(authority: &str, id: u64) -> Result<()> {
+pub(crate) async fn promote(authority: &str, id: u64) -> Result<()> {
     let mut request = Vec::new();
     pb::put_number(&mut request, 1, id);
     Caller::connect_for(authority, MEMBER_PROMOTE).await?.call(&request).await.map(drop)
