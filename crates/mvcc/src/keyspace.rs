@@ -144,15 +144,20 @@ impl Mvcc {
     }
 }
 
+/// The revision of the keyspace in a store that nobody writes.
+pub fn revision_in(store: &Store) -> Result<Revision, OpenError> {
+    revision_at(&store.moment())
+}
+
+fn revision_at(moment: &Moment<'_>) -> Result<Revision, OpenError> {
+    let Some(record) = moment.get(Family::Meta, row::META_REVISION)? else { return Ok(Revision::FIRST) };
+    let [revision] = row::decode_numbers(row::META_REVISION, &record)?;
+    Ok(Revision(revision))
+}
+
 fn load(store: &Store, leased: &mut dyn FnMut(LeaseId, &[u8])) -> Result<State, OpenError> {
     let moment = store.moment();
-    let revision = match moment.get(Family::Meta, row::META_REVISION)? {
-        Some(record) => {
-            let [revision] = row::decode_numbers(row::META_REVISION, &record)?;
-            Revision(revision)
-        }
-        None => Revision::FIRST,
-    };
+    let revision = revision_at(&moment)?;
     let compacted = match moment.get(Family::Meta, row::META_COMPACTED)? {
         Some(record) => {
             let [compacted] = row::decode_numbers(row::META_COMPACTED, &record)?;

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,11 @@ impl Depot {
         Self { cluster, folder, stock: Mutex::default(), errands }
     }
 
+    /// Where snapshots lie; what is in there a start removes.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
     /// Makes a snapshot of now. For the thread of errands.
     pub(crate) fn make(&self, wing: &Wing, applier: &Applier) {
         let Some(folder) = &self.folder else { return };
@@ -74,7 +79,7 @@ impl Depot {
         }
     }
 
-    fn make_in(&self, folder: &std::path::Path, wing: &Wing, applier: &Applier) -> Result<Item, String> {
+    fn make_in(&self, folder: &Path, wing: &Wing, applier: &Applier) -> Result<Item, String> {
         // Most goes to disk before the machine has to stand still for the rest.
         wing.enter().store.flush().map_err(|error| stdx::chain(&error))?;
         let draft = folder.join("draft");

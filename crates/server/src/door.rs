@@ -1,8 +1,8 @@
 //! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Fault, Grant, Header, KvHash, RangeStream, Reply, Status,
-    V2Reply, V2Ttl,
+    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, RangeStream, Reply,
+    SnapshotStream, Status, V2Reply, V2Ttl,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -197,6 +197,18 @@ impl api::Member for Member {
         consistency: Consistency,
     ) -> Result<Box<dyn RangeStream>, Fault> {
         self.parts(query, consistency).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
+        self.export().await
+    }
+
+    async fn defragment(&self) -> Result<(), Fault> {
+        self.give_room_back()
+    }
+
+    async fn downgrade(&self, action: Downgrade) -> Result<Reply<String>, Fault> {
+        self.judge_downgrade(&action)
     }
 
     async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {

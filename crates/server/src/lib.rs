@@ -13,7 +13,10 @@ mod start;
 
 mod asking;
 mod changes;
+mod defragment;
 mod door;
+mod downgrade;
+mod export;
 mod leases;
 mod member;
 mod parts;

@@ -20,6 +20,8 @@ pub(crate) struct Measures {
     pub(crate) wal_fsync: Histogram,
     pub(crate) wal_bytes: Gauge,
     pub(crate) backend_commit: Histogram,
+    pub(crate) backend_snapshot: Histogram,
+    pub(crate) backend_defragment: Histogram,
     leader_changes: Counter,
     standing: Vec<Gauge>,
 }
@@ -27,7 +29,10 @@ pub(crate) struct Measures {
 /// A gauge that is looked up: its name, its help, and where the number comes from.
 type Standing = (&'static str, &'static str, fn(&Member) -> f64);
 
-const STANDING: [Standing; 12] = [
+const STANDING: [Standing; 13] = [
+    ("etcd_disk_defrag_inflight", "Whether room is being given back to the disk: 1 or 0.", |member| {
+        flag(member.defragmenter.is_running())
+    }),
     ("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not.", |member| {
         flag(member.house.shared.leader() != MemberId(0))
     }),
@@ -108,6 +113,18 @@ impl Measures {
             backend_commit: seconds(
                 "etcd_disk_backend_commit_duration_seconds",
                 "The latency distributions of commit called by backend.",
+            ),
+            backend_snapshot: registry.histogram(
+                "etcd_disk_backend_snapshot_duration_seconds",
+                "How long snapshots for operators took, from the question to the last byte.",
+                &[],
+                Buckets::exponential(0.01, 2.0, 17),
+            ),
+            backend_defragment: registry.histogram(
+                "etcd_disk_backend_defrag_duration_seconds",
+                "How long it took to give room back to the disk.",
+                &[],
+                Buckets::exponential(0.1, 2.0, 13),
             ),
             leader_changes: counter(
                 "etcd_server_leader_changes_seen_total",

@@ -15,8 +15,10 @@ use types::{ClusterId, Limits, MemberId};
 
 use crate::admission::Admission;
 use crate::applier::Applier;
+use crate::defragment::Defragmenter;
 use crate::depot::Depot;
 use crate::errand::Errand;
+use crate::export::Exports;
 use crate::measures::Measures;
 use crate::rooms::Wing;
 use crate::shared::{End, Shared};
@@ -63,6 +65,8 @@ pub struct Member {
     pub(crate) measures: Measures,
     pub(crate) applier: Arc<Applier>,
     pub(crate) depot: Arc<Depot>,
+    pub(crate) exports: Exports,
+    pub(crate) defragmenter: Defragmenter,
     pub(crate) errands: Arc<Mailbox<Errand>>,
     pub(crate) chores: Arc<Mailbox<()>>,
     pub(crate) peers: tokio::runtime::Handle,
@@ -146,6 +150,7 @@ impl Member {
             // A panic was reported by its thread; what it did not do, the next start replays.
             let _ = thread.join();
         }
+        self.defragmenter.join();
         if !self.house.shared.has_failed()
             && let Err(error) = self.house.wing.look().store.flush()
         {

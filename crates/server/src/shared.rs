@@ -208,6 +208,11 @@ impl Shared {
         self.stopping.send_replace(true);
     }
 
+    /// Whether the member stops.
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Until the member stops.
     pub(crate) async fn stopping(&self) {
         let mut stopping = self.stopping.subscribe();

@@ -19,8 +19,10 @@ use crate::applier::{Applier, Parts};
 use crate::asking::LARGE_READS_MAX;
 use crate::begin::{Begun, begin};
 use crate::config::Config;
+use crate::defragment::Defragmenter;
 use crate::depot::Depot;
 use crate::errand::{self, Errand};
+use crate::export::Exports;
 use crate::fetch::Fetcher;
 use crate::folder::{Folder, FolderError};
 use crate::housekeeper::{self, Inherited, Space};
@@ -220,6 +222,8 @@ impl Member {
             measures,
             applier,
             depot,
+            exports: Exports::default(),
+            defragmenter: Defragmenter::default(),
             errands,
             chores: Arc::new(Mailbox::new()),
             peers: config.peers.clone(),

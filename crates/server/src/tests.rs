@@ -2,6 +2,7 @@
 
 mod cluster;
 mod parts;
+mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;

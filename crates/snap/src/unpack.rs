@@ -41,7 +41,7 @@ pub fn verify(archive: impl Read) -> Result<ArchiveHead, UnpackError> {
 }
 
 /// Puts the files of an archive into `folder`, which is made for them. After an error the folder may be there with
-/// a part of them; after success it holds all of them, durably.
+/// a part of them; after success it holds all of them, durably (its own name too, unless that is relative).
 pub fn unpack(archive: impl Read, folder: &Path) -> Result<ArchiveHead, UnpackError> {
     match fs::create_dir(folder) {
         Ok(()) => {}
@@ -52,6 +52,9 @@ pub fn unpack(archive: impl Read, folder: &Path) -> Result<ArchiveHead, UnpackEr
     }
     let head = read(archive, Some(folder))?;
     sync_folder(folder)?;
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        sync_folder(parent)?;
+    }
     Ok(head)
 }
 

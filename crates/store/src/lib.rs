@@ -7,6 +7,7 @@
 //! INVARIANT: a batch is visible as a whole or not at all, in memory and on disk.
 
 mod batch;
+mod compaction;
 mod cursor;
 mod effort;
 mod family;
@@ -56,16 +57,32 @@ pub struct Store {
     _budget: options::Budget,
 }
 
+/// A way to open the database in a folder with its families.
+type Opening = fn(&rocksdb::Options, &Path, Vec<ColumnFamilyDescriptor>) -> Result<DB, rocksdb::Error>;
+
 impl Store {
     /// Opens or creates the database in `path`.
     pub fn open(path: &Path, options: &Options) -> Result<Self, StoreError> {
+        Self::open_by(path, options, |options, path, families| {
+            DB::open_cf_descriptors(options, path, families)
+        })
+    }
+
+    /// Opens the database in `path` to look at it: nothing can be written, and its files stay as they are.
+    pub fn open_to_read(path: &Path, options: &Options) -> Result<Self, StoreError> {
+        Self::open_by(path, options, |options, path, families| {
+            DB::open_cf_descriptors_read_only(options, path, families, false)
+        })
+    }
+
+    fn open_by(path: &Path, options: &Options, open: Opening) -> Result<Self, StoreError> {
         let budget = options.budget();
         let refused = |source| StoreError::Open { path: path.to_owned(), source };
         let db_options = options.database(&budget).map_err(refused)?;
-        let families = Family::ALL
-            .iter()
-            .map(|family| ColumnFamilyDescriptor::new(family.name(), options.family(*family, &budget)));
-        let db = DB::open_cf_descriptors(&db_options, path, families).map_err(refused)?;
+        let descriptor =
+            |family: &Family| ColumnFamilyDescriptor::new(family.name(), options.family(*family, &budget));
+        let families = Family::ALL.iter().map(descriptor).collect();
+        let db = open(&db_options, path, families).map_err(refused)?;
         for family in Family::ALL {
             db.cf_handle(family.name()).ok_or(StoreError::MissingFamily(family.name()))?;
         }

@@ -127,3 +127,55 @@ fn effort_counts_lookups_and_steps() {
     });
     assert!((50..60).contains(&effort.total()), "{effort:?}");
 }
+
+#[test]
+fn a_compaction_in_steps_keeps_what_is_there() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let store = Store::open(folder.path(), &Options::default()).expect("opens");
+    for round in 0..3_u8 {
+        let mut batch = store.batch();
+        for row in 0..1000_u32 {
+            if row % 2 == 0 || round < 2 {
+                batch.put(Family::Keys, &row.to_be_bytes(), &[round; 100]);
+            } else {
+                batch.delete(Family::Keys, &row.to_be_bytes());
+            }
+        }
+        store.write(batch).expect("written");
+        store.flush().expect("flushed");
+    }
+    let before = store.size_bytes();
+    for family in Family::ALL {
+        let steps = store.compaction_steps(family);
+        assert_eq!((&steps[0].lower, &steps[steps.len() - 1].upper), (&None, &None));
+        steps.iter().for_each(|step| store.compact(family, step));
+    }
+    assert!(store.size_bytes() < before, "{} bytes, {before} before", store.size_bytes());
+    let rows = |store: &Store| {
+        let mut cursor = store.scan(Family::Keys, &Span::default(), Direction::Forward);
+        let mut count = 0;
+        while let Some((_, value)) = cursor.row() {
+            assert_eq!(value, [2; 100]);
+            count += 1;
+            cursor.step();
+        }
+        count
+    };
+    assert_eq!(rows(&store), 500);
+
+    let copy = folder.path().join("copy");
+    store.checkpoint(&copy).expect("copied");
+    let names = || std::fs::read_dir(&copy).expect("there").count();
+    let files = names();
+    let reader = Store::open_to_read(&copy, &Options::default()).expect("opens");
+    assert_eq!((rows(&reader), names()), (500, files));
+    assert!(
+        reader
+            .write({
+                let mut batch = reader.batch();
+                batch.put(Family::Keys, b"a", b"b");
+                batch
+            })
+            .is_err()
+    );
+}
