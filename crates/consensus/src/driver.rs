@@ -134,6 +134,11 @@ impl<W: Send + 'static, R: Send + 'static> Door<W, R> {
         self.bring(Input::Gone(member));
     }
 
+    /// Somebody waits for a heartbeat: a member that can be reached now, or one for which a snapshot is ready now.
+    pub fn reach_out(&self) {
+        self.bring(Input::ReachOut);
+    }
+
     fn bring(&self, input: Input<W, R>) {
         if let Some(floor) = self.0.upgrade() {
             floor.bring(input);

@@ -35,6 +35,7 @@ pub(crate) enum Input<W, R> {
     ReadBack(Fetched),
     Unreachable(MemberId),
     Gone(MemberId),
+    ReachOut,
     Transfer(MemberId),
     Persisted(u64),
     Failed(Failure),
@@ -350,6 +351,7 @@ impl<W: 'static, R: 'static> Turn<W, R> {
                 Input::ReadBack(fetched) => self.replica.fetched(fetched),
                 Input::Unreachable(member) => self.replica.unreachable(member),
                 Input::Gone(member) => self.replica.gone(member),
+                Input::ReachOut => self.replica.reach_out(),
                 Input::Transfer(member) => self.replica.transfer(member),
                 Input::Persisted(number) => self.replica.persisted(number),
                 Input::Failed(failure) => {

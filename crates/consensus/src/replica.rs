@@ -313,6 +313,11 @@ impl<W, R> Replica<W, R> {
         }
     }
 
+    /// Sends heartbeats now, if this member leads: their answers let it go on with whoever waited for something.
+    pub fn reach_out(&mut self) {
+        self.node.ping();
+    }
+
     /// Everything up to this append is durable.
     pub fn persisted(&mut self, number: u64) {
         let paper = &mut self.paper;

@@ -36,7 +36,11 @@ pub(crate) fn run(me: MemberId, house: &House, depot: &Depot, applier: &Applier,
     while errands.take(&mut taken, Some(Instant::now() + ROUND)) {
         for errand in taken.drain(..) {
             match errand {
-                Errand::Make => depot.make(&house.wing, applier),
+                Errand::Make => {
+                    depot.make(&house.wing, applier);
+                    // raft asks again when it hears of the member that waits.
+                    house.driver.door().reach_out();
+                }
                 other => runtime.block_on(async {
                     tokio::select! {
                         () = go(&other, me, house, applier) => {}

@@ -64,6 +64,11 @@ impl Inbox for Letterbox {
         self.door.receive(messages);
     }
 
+    fn reached(&self, _peer: MemberId) {
+        // A leader's next heartbeat may be long in coming, and who has just started waits for it.
+        self.door.reach_out();
+    }
+
     fn unreachable(&self, peer: MemberId) {
         if self.shared.leads() {
             self.failures.increment(1);

@@ -5,6 +5,8 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use types::{ClusterId, Index, Term};
@@ -19,6 +21,8 @@ const MAGIC: &[u8; 8] = b"KVORUMSN";
 const FORMAT: u32 = 1;
 /// Magic, format, number of files, cluster, index, term.
 const HEAD_BYTES: usize = 8 + 4 + 4 + 8 + 8 + 8;
+/// Threads that read a folder at once.
+const READERS_MAX: usize = 4;
 /// Files in a snapshot.
 const FILES_MAX: usize = 1 << 16;
 
@@ -112,14 +116,36 @@ impl Manifest {
             let path = path.to_owned();
             move |source| MakeError::Read { path, source }
         };
-        let mut files = Vec::new();
+        let mut found = Vec::new();
         for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
             let path = entry.map_err(unreadable(folder))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_name(name));
-            let (Some(name), true, true) = (name, path.is_file(), files.len() < FILES_MAX) else {
+            let (Some(name), true, true) = (name, path.is_file(), found.len() < FILES_MAX) else {
                 return Err(MakeError::Unfit(path));
             };
-            files.push(checksum(name, &path).map_err(unreadable(&path))?);
+            found.push((name.to_owned(), path));
+        }
+        // Somebody waits for it: the files are read by several threads, each of which takes the next one.
+        let next = AtomicUsize::new(0);
+        let read_some = || {
+            let mut read = Vec::new();
+            while let Some((name, path)) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
+                read.push(checksum(name, path).map_err(unreadable(path))?);
+            }
+            Ok(read)
+        };
+        let readers = thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
+        let read: Vec<Result<Vec<FileEntry>, MakeError>> = thread::scope(|scope| {
+            let others: Vec<_> = (1..readers).map(|_| scope.spawn(read_some)).collect();
+            let mut read = vec![read_some()];
+            read.extend(others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }));
+            read
+        });
+        let mut files = Vec::with_capacity(found.len());
+        for some in read {
+            files.extend(some?);
         }
         files.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(Self { cluster, id, files })

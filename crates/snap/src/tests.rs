@@ -156,13 +156,33 @@ fn damage_on_disk_is_found_at_the_end_and_by_the_next_attempt() {
     for (expect, harm) in harms {
         let scene = scene();
         let mut receiver = scene.receiver();
+        // One part comes in another life than the other.
+        feed(&scene, &mut receiver, CHUNK_BYTES, 3);
+        drop(receiver);
+        let mut receiver = scene.receiver();
         feed(&scene, &mut receiver, CHUNK_BYTES, usize::MAX);
+        drop(receiver);
+        // What this receiver has not written itself it reads again.
+        let receiver = scene.receiver();
         harm(&scene.target);
         let error = receiver.finish().expect_err(expect).to_string();
         assert!(error.contains(expect), "{error}");
         let mut receiver = scene.receiver();
         feed(&scene, &mut receiver, CHUNK_BYTES, usize::MAX);
         scene.finished(receiver);
+    }
+}
+
+#[test]
+fn a_file_that_changed_its_length_after_it_was_received_is_found_at_the_end() {
+    for length in [2 * CHUNK_BYTES - 1, 2 * CHUNK_BYTES + 1] {
+        let scene = scene();
+        let mut receiver = scene.receiver();
+        feed(&scene, &mut receiver, CHUNK_BYTES, usize::MAX);
+        let file = fs::File::options().write(true).open(scene.target.join("000007.sst")).expect("there");
+        file.set_len(length as u64).expect("cut");
+        let error = receiver.finish().expect_err("too short or too long").to_string();
+        assert!(error.contains("000007.sst"), "{error}");
     }
 }
 

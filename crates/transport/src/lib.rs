@@ -61,6 +61,11 @@ pub trait Inbox: Send + Sync + 'static {
     /// `frames` came from `from`, all that were there at once, in order within a lane.
     fn receive(&self, from: MemberId, frames: Vec<Bytes>);
 
+    /// A stream to `peer` stands from now on. Told before anything is sent on it, once for each vital lane.
+    fn reached(&self, peer: MemberId) {
+        let _ = peer;
+    }
+
     /// Frames to `peer` were lost: its stream broke, or its queue was full. Told once for each such episode, and
     /// again while frames go on to be dropped, but not more often than connections are tried.
     fn unreachable(&self, peer: MemberId);

@@ -33,6 +33,9 @@ const SEND_BUFFER_BYTES_MAX: usize = 1 << 20;
 /// So many attempts after a stream broke tell whether the peer's process is there: the first at once, the others
 /// after pauses. What it had sent before its end may be read after the first.
 const LOOKS: u32 = 3;
+/// The pause before an attempt that the peer's own call has asked for: two members whose streams end as soon as they
+/// stand call each other no faster.
+const CALLED_PAUSE: Duration = Duration::from_millis(10);
 /// What a peer may say about why it refuses, in bytes.
 const REASON_BYTES_MAX: usize = 1024;
 
@@ -65,6 +68,8 @@ async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
     // Where a stream stood until a moment ago, the next attempts tell whether there is still somebody.
     let mut looks = 0;
     loop {
+        // Whoever calls while an attempt fails, or in the pause after it, is there.
+        let called = contact.hurry.notified();
         let (mut broke, mut stood, mut refused) = (false, false, true);
         for url in contact.urls().iter() {
             let began = Instant::now();
@@ -97,12 +102,11 @@ async fn try_for_ever(shared: &Shared, contact: &Contact, lane: Lane) {
             continue;
         }
         // Half of it is left to chance, so that members that lost each other at once do not meet at once.
-        let pause_min = shared.config.pause_min();
         let share = rand::random_range(0.5..=1.0);
-        sleep(pause_min.mul_f64(share)).await;
+        sleep(CALLED_PAUSE.mul_f64(share)).await;
         tokio::select! {
-            () = sleep(pause.saturating_sub(pause_min).mul_f64(share)) => pause = (pause * 2).min(PAUSE_MAX),
-            () = contact.hurry.notified() => pause = pause_min,
+            () = sleep(pause.saturating_sub(CALLED_PAUSE).mul_f64(share)) => pause = (pause * 2).min(PAUSE_MAX),
+            () = called => pause = shared.config.pause_min(),
         }
     }
 }
@@ -116,6 +120,9 @@ async fn stream(shared: &Shared, contact: &Contact, lane: Lane, url: &str) -> Lo
         Err(_) => return Loss::Trouble(format!("no answer from {url} within {time_max:?}")),
     };
     contact.opened(lane);
+    if lane == Lane::Vital {
+        shared.inbox.reached(contact.id);
+    }
     poll_fn(|context| pump.poll(context)).await
 }
 
