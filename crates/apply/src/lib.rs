@@ -23,6 +23,7 @@ use types::{Alarm, AlarmKind, Index, LeaseId, MemberId, MemberRecord, Revision, 
 use v2store::V2Store;
 
 pub use fingerprint::{FINGERPRINTS_MAX, Fingerprint, Fingerprints};
+pub use mvcc::{IndexPart, ReadPart};
 pub use position::{Position, PositionError};
 
 /// An entry of the log that is committed.
@@ -129,10 +130,20 @@ pub struct Machine {
 impl Machine {
     /// Opens the state as the last flushed batch left it.
     pub fn open(store: Arc<Store>) -> Result<Self, OpenError> {
+        Self::open_by(store, 1, |parts| parts.into_iter().map(IndexPart::read).collect())
+    }
+
+    /// The same, with the keys' index in up to `parts_max` parts that `read` may have read by as many threads: see
+    /// [`Mvcc::open_by`].
+    pub fn open_by(
+        store: Arc<Store>,
+        parts_max: usize,
+        read: impl FnOnce(Vec<IndexPart<'_>>) -> Vec<Result<ReadPart, mvcc::OpenError>>,
+    ) -> Result<Self, OpenError> {
         let (position, fingerprint) = Position::load_with_fingerprint(&store)?.unwrap_or_default();
         let fingerprints = Arc::new(Fingerprints::default());
         fingerprints.begin(position.index, fingerprint);
-        let (mvcc, leases) = open_keyspace(&store)?;
+        let (mvcc, leases) = open_keyspace(&store, parts_max, read)?;
         Ok(Self {
             position,
             fingerprint,
@@ -252,10 +263,14 @@ impl Machine {
 }
 
 /// The keyspace, and the leases with the keys that name them.
-fn open_keyspace(store: &Arc<Store>) -> Result<(Mvcc, Leases), OpenError> {
+fn open_keyspace(
+    store: &Arc<Store>,
+    parts_max: usize,
+    read: impl FnOnce(Vec<IndexPart<'_>>) -> Vec<Result<ReadPart, mvcc::OpenError>>,
+) -> Result<(Mvcc, Leases), OpenError> {
     let leases = Leases::open(store).map_err(OpenError::Leases)?;
     let mut adopted = Ok(());
-    let mvcc = Mvcc::open_and_tell(Arc::clone(store), &mut |lease, key| {
+    let mvcc = Mvcc::open_by(Arc::clone(store), parts_max, read, &mut |lease, key| {
         if adopted.is_ok() {
             adopted = leases.adopt(lease, key);
         }

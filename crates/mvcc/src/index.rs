@@ -32,6 +32,16 @@ impl Index {
         Self { root: Node::Leaf(Leaf::default()), count: 0 }
     }
 
+    /// One index of several whose keys follow one another.
+    pub(crate) fn join(parts: Vec<Self>) -> Self {
+        let count = parts.iter().map(Self::len).sum();
+        let mut leaves = Vec::new();
+        for part in parts {
+            part.root.into_leaves(&mut leaves);
+        }
+        Self { root: Node::over(leaves), count }
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> u64 {
         self.count

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use store::{Family, Moment, Store};
+use store::{Family, Moment, Span, Store};
 use types::{LeaseId, RangeQuery, RangeReply, Revision, Txn, TxnReply};
 
 use crate::index::Index;
@@ -29,6 +29,26 @@ pub struct Mvcc {
     key_count: AtomicU64,
 }
 
+/// A part of the keys, from which a part of the index is to be read.
+pub struct IndexPart<'a> {
+    store: &'a Store,
+    span: Span,
+    revision: Revision,
+}
+
+/// A part of the index.
+pub struct ReadPart {
+    index: Index,
+    leased_keys: Vec<(LeaseId, Box<[u8]>)>,
+}
+
+impl IndexPart<'_> {
+    /// Reads it. Takes long.
+    pub fn read(self) -> Result<ReadPart, OpenError> {
+        load_index(&self.store.moment(), &self.span, self.revision)
+    }
+}
+
 /// What is published.
 pub(crate) struct State {
     pub(crate) index: Index,
@@ -40,15 +60,18 @@ pub(crate) struct State {
 impl Mvcc {
     /// Reads what the store holds and rebuilds the index from it.
     pub fn open(store: Arc<Store>) -> Result<Self, OpenError> {
-        Self::open_and_tell(store, &mut |_, _| {})
+        Self::open_by(store, 1, |parts| parts.into_iter().map(IndexPart::read).collect(), &mut |_, _| {})
     }
 
-    /// The same, and tells of every key that names a lease on the way, in the order of keys.
-    pub fn open_and_tell(
+    /// The same in up to `parts_max` parts, which `read` may have read by as many threads; it hands them back in
+    /// their order. Then tells of every key that names a lease, in the order of keys.
+    pub fn open_by(
         store: Arc<Store>,
+        parts_max: usize,
+        read: impl FnOnce(Vec<IndexPart<'_>>) -> Vec<Result<ReadPart, OpenError>>,
         leased: &mut dyn FnMut(LeaseId, &[u8]),
     ) -> Result<Self, OpenError> {
-        let state = load(&store, leased)?;
+        let state = load(&store, parts_max, read, leased)?;
         let mvcc = Self {
             store,
             revision: AtomicU64::new(0),
@@ -155,7 +178,12 @@ fn revision_at(moment: &Moment<'_>) -> Result<Revision, OpenError> {
     Ok(Revision(revision))
 }
 
-fn load(store: &Store, leased: &mut dyn FnMut(LeaseId, &[u8])) -> Result<State, OpenError> {
+fn load(
+    store: &Store,
+    parts_max: usize,
+    read: impl FnOnce(Vec<IndexPart<'_>>) -> Vec<Result<ReadPart, OpenError>>,
+    leased: &mut dyn FnMut(LeaseId, &[u8]),
+) -> Result<State, OpenError> {
     let moment = store.moment();
     let revision = revision_at(&moment)?;
     let compacted = match moment.get(Family::Meta, row::META_COMPACTED)? {
@@ -168,17 +196,38 @@ fn load(store: &Store, leased: &mut dyn FnMut(LeaseId, &[u8])) -> Result<State, 
     if compacted.unwrap_or_default() > revision {
         return Err(Damage::new("compacted beyond the revision", Family::Meta, row::META_COMPACTED).into());
     }
-    Ok(State { index: load_index(&moment, revision, leased)?, revision, compacted })
+    let part = |span| IndexPart { store, span, revision };
+    let read = read(spans(store, parts_max)?.into_iter().map(part).collect());
+    let mut parts = Vec::with_capacity(read.len());
+    for part in read {
+        let ReadPart { index, leased_keys } = part?;
+        parts.push(index);
+        for (lease, key) in leased_keys {
+            leased(lease, &key);
+        }
+    }
+    Ok(State { index: Index::join(parts), revision, compacted })
+}
+
+/// All keys, in up to `parts_max` spans of about the same size, each with all rows of its keys.
+fn spans(store: &Store, parts_max: usize) -> Result<Vec<Span>, OpenError> {
+    let mut dividers = Vec::new();
+    for row_key in store.divide(Family::Keys, parts_max)? {
+        dividers.push(row::prefix_of(&row_key)?.to_vec());
+    }
+    dividers.dedup();
+    let bounds = |at: usize| Span {
+        lower: at.checked_sub(1).and_then(|before| dividers.get(before).cloned()),
+        upper: dividers.get(at).cloned(),
+    };
+    Ok((0..=dividers.len()).map(bounds).collect())
 }
 
 /// Takes the newest row of every key, past however many older ones.
-fn load_index(
-    moment: &Moment<'_>,
-    revision: Revision,
-    leased: &mut dyn FnMut(LeaseId, &[u8]),
-) -> Result<Index, OpenError> {
+fn load_index(moment: &Moment<'_>, span: &Span, revision: Revision) -> Result<ReadPart, OpenError> {
+    let mut leased_keys = Vec::new();
     let mut index = Index::new();
-    let mut cursor = moment.walk(Family::Keys);
+    let mut cursor = moment.walk(Family::Keys, span);
     let (mut prefix, mut key) = (Vec::new(), Vec::new());
     while let Some((row_key, record)) = cursor.row() {
         prefix.clear();
@@ -192,11 +241,11 @@ fn load_index(
         if record.kind != Kind::Deleted {
             index.insert(&key, &record.meta(position));
             if record.lease != 0 {
-                leased(LeaseId(record.lease), &key);
+                leased_keys.push((LeaseId(record.lease), key.as_slice().into()));
             }
         }
         history::leave(&mut cursor, &prefix);
     }
     cursor.finish()?;
-    Ok(index)
+    Ok(ReadPart { index, leased_keys })
 }

@@ -34,7 +34,7 @@ mod writer;
 pub use error::{Damage, OpenError, ReadError, Refusal, SweepError, WriteError};
 pub use events::{Change, Changes, Piece};
 pub use hash::HashKv;
-pub use keyspace::{Mvcc, revision_in};
+pub use keyspace::{IndexPart, Mvcc, ReadPart, revision_in};
 pub use page::{Page, PageLimits};
 pub use sweep::Swept;
 pub use writer::{LeaseMove, Writer};

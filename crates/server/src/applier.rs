@@ -60,7 +60,7 @@ pub(crate) struct Parts {
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) errands: Arc<Mailbox<Errand>>,
     // Nothing if the database is not in a folder.
-    pub(crate) site: Option<Site>,
+    pub(crate) site: Option<Arc<Site>>,
 }
 
 /// A copy of the database, and what it holds.
@@ -102,8 +102,9 @@ impl Applier {
         self.parts.fetcher.fetch().await;
     }
 
-    /// Removes databases that nobody reads any more.
+    /// Removes databases that nobody reads any more, and what was fetched in vain.
     pub(crate) fn clean(&self) {
+        self.parts.fetcher.clean();
         if let Some(site) = &self.parts.site {
             site.clean();
         }
@@ -133,19 +134,16 @@ impl Applier {
 
     /// Puts a machine with the state of a snapshot in the place of the one that is there.
     fn replace(&self, site: &Site, id: SnapshotId) -> Result<(), String> {
-        let received = self.parts.fetcher.folder_of(id).ok_or("it was not fetched")?;
+        let prepared = self.parts.fetcher.take(id).ok_or("it was not fetched")?;
         let mut stairs = self.stairs.lock();
-        let (machine, old_folder) = site.prepare(&received, id)?;
+        let machine = site.enthrone(prepared, stairs.machine.store())?;
         // What was read from the old one was committed, and is in the new one.
-        let old = self.parts.wing.replace(Rooms::of(&machine));
+        self.parts.wing.replace(Rooms::of(&machine));
         stairs.machine = machine;
         self.look_at_members();
         self.look_at_alarms();
         self.parts.shared.set_applied(id.index, 0);
         Self::release_reads(&mut stairs);
-        drop(stairs);
-        site.retire(&old, old_folder);
-        self.parts.fetcher.installed(id);
         Ok(())
     }
 

@@ -1,10 +1,12 @@
-//! Fetches a snapshot that a leader offers, into a folder, piece by piece, and goes on where it was broken off.
+//! Fetches a snapshot that a leader offers, into a folder, piece by piece, goes on where it was broken off, and
+//! prepares a machine from it.
 //!
-//! It runs on the thread of errands, with a runtime of its own: neither checking nor writing delays a heartbeat.
+//! It runs on the thread of errands, with a runtime of its own: neither checking nor writing nor reading a million
+//! keys delays a heartbeat.
 //!
-//! INVARIANT: what is reported as fetched is whole, checked and durable.
+//! INVARIANT: what is reported as fetched is whole, checked, durable and can be installed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +16,10 @@ use snap::{Manifest, Receiver, SnapshotId, prune};
 use stdx::chain;
 use tokio::sync::watch;
 use transport::Transport;
-use types::ClusterId;
+use types::{ClusterId, Index};
 
+use crate::shared::Shared;
+use crate::site::{Prepared, Site};
 use crate::ticket::{ReadTicket, WriteTicket};
 
 /// A manifest may be that large, in bytes: enough for a terabyte in chunks of a mebibyte.
@@ -24,17 +28,26 @@ const MANIFEST_BYTES_MAX: usize = 64 << 20;
 const BREAKS_MAX: u32 = 5;
 /// The pause after a break.
 const PAUSE: Duration = Duration::from_millis(200);
+/// So many may wait to be installed: one that raft is about to take, and a newer one. A third cannot be fetched, and the
+/// leader offers one again later.
+const PREPARED_MAX: usize = 2;
+/// What was received in part is gone on with in this time, also by the next life of this member; then it goes. No
+/// leader keeps a snapshot for longer that nobody fetches.
+const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// See the module.
 pub(crate) struct Fetcher {
     cluster: ClusterId,
-    // Where snapshots are collected; nowhere if the database is not in a folder.
-    folder: Option<PathBuf>,
+    // Where databases lie; nothing if this member's is not in a folder.
+    site: Option<Arc<Site>>,
     transport: Arc<Transport>,
     door: Door<WriteTicket, ReadTicket>,
+    shared: Arc<Shared>,
     wanted: watch::Sender<Option<SnapshotOffer>>,
-    // Fetched, and perhaps to be installed.
-    fetched: Mutex<Vec<SnapshotId>>,
+    // To be installed, perhaps.
+    prepared: Mutex<Vec<Prepared>>,
+    // When the last attempt ended.
+    idle_since: Mutex<Instant>,
 }
 
 /// Why there is no snapshot.
@@ -43,17 +56,21 @@ enum Break {
     Superseded,
     /// It cannot be had.
     Failed(String),
+    /// It is here and cannot be used.
+    Unfit(String),
 }
 
 impl Fetcher {
     pub(crate) fn new(
         cluster: ClusterId,
-        folder: Option<PathBuf>,
+        site: Option<Arc<Site>>,
         transport: Arc<Transport>,
         door: Door<WriteTicket, ReadTicket>,
+        shared: Arc<Shared>,
     ) -> Self {
-        let (wanted, fetched) = (watch::Sender::new(None), Mutex::default());
-        Self { cluster, folder, transport, door, wanted, fetched }
+        let (wanted, prepared) = (watch::Sender::new(None), Mutex::default());
+        let idle_since = Mutex::new(Instant::now());
+        Self { cluster, site, transport, door, shared, wanted, prepared, idle_since }
     }
 
     /// From now on this one is wanted and no other. Returns at once.
@@ -61,57 +78,108 @@ impl Fetcher {
         self.wanted.send_replace(Some(offer));
     }
 
-    /// Where a fetched snapshot lies.
-    pub(crate) fn folder_of(&self, id: SnapshotId) -> Option<PathBuf> {
-        let is_fetched = self.fetched.lock().contains(&id);
-        self.folder.as_ref().filter(|_| is_fetched).map(|folder| folder.join(id.receive_folder()))
+    /// One that was fetched. Older ones are of no use any more: it is about to be installed.
+    pub(crate) fn take(&self, id: SnapshotId) -> Option<Prepared> {
+        let mut prepared = self.prepared.lock();
+        let at = prepared.iter().position(|known| known.id() == id)?;
+        let taken = prepared.swap_remove(at);
+        drop(prepared);
+        self.discard_to(id.index);
+        Some(taken)
     }
 
-    /// A snapshot was installed: older ones are of no use.
-    pub(crate) fn installed(&self, id: SnapshotId) {
-        self.fetched.lock().retain(|fetched| fetched.index > id.index);
+    /// Removes what was fetched in vain: the log has brought it since, or nobody goes on with it. Not to be called
+    /// while something is being fetched.
+    pub(crate) fn clean(&self) {
+        let applied = self.shared.applied();
+        self.discard_to(applied);
+        let Some(site) = &self.site else { return };
+        let is_idle = self.idle_since.lock().elapsed() > IDLE_MAX;
+        let is_kept = |name: &str| {
+            let received = name.strip_suffix(".recv").map(str::parse::<SnapshotId>);
+            received.is_none_or(|id| id.is_ok_and(|id| id.index > applied && !is_idle))
+        };
+        if let Err(error) = prune(&site.snap(), is_kept) {
+            tracing::warn!(%error, "cannot remove what is left of a snapshot");
+        }
+    }
+
+    // raft takes no snapshot of what is applied: these are in nobody's hands.
+    fn discard_to(&self, index: Index) {
+        let Some(site) = &self.site else { return };
+        let useless: Vec<_> =
+            self.prepared.lock().extract_if(.., |known| known.id().index <= index).collect();
+        useless.into_iter().for_each(|prepared| site.discard(prepared));
     }
 
     /// Fetches what is wanted.
     pub(crate) async fn fetch(&self) {
         let Some(offer) = self.wanted.borrow().clone() else { return };
-        let began = Instant::now();
         let text = String::from_utf8_lossy(&offer.mark.id).into_owned();
-        tracing::info!(from = %offer.from, snapshot = text, "fetching a snapshot from the leader");
         let id = text.parse::<SnapshotId>();
         let named = SnapshotId { index: offer.mark.index, term: offer.mark.term };
-        let ended = match (&self.folder, id) {
-            (Some(folder), Ok(id)) if id == named => tokio::select! {
-                ended = self.fetch_into(folder, &offer, id) => ended,
-                () = self.superseded(&offer) => Err(Break::Superseded),
-            },
+        let ended = match (&self.site, id) {
+            (Some(site), Ok(id)) if id == named => self.have(site, &offer, id).await,
             (None, _) => Err(Break::Failed("there is no folder for it".to_owned())),
             _ => Err(Break::Failed("it has a name that is none".to_owned())),
         };
+        *self.idle_since.lock() = Instant::now();
         match ended {
-            Ok(bytes) => {
-                tracing::info!(from = %offer.from, snapshot = text, bytes, took = ?began.elapsed(),
-                    "fetched a snapshot; it takes the place of this member's state");
-                self.fetched.lock().push(named);
-                self.door.snapshot_fetched(offer);
-            }
+            Ok(()) => self.door.snapshot_fetched(offer),
             Err(Break::Superseded) => {}
             Err(Break::Failed(reason)) => {
                 tracing::warn!(from = %offer.from, snapshot = text, reason, "cannot fetch a snapshot");
                 self.door.snapshot_failed(offer);
             }
+            // What is whole and cannot be opened tells of this member's disk, or of a fault of the program.
+            Err(Break::Unfit(reason)) => {
+                let index = offer.mark.index;
+                self.shared.fail(format!("cannot install the snapshot of index {index}: {reason}"));
+            }
         }
     }
 
+    /// Sees to it that a snapshot is here and can be installed.
+    async fn have(&self, site: &Site, offer: &SnapshotOffer, id: SnapshotId) -> Result<(), Break> {
+        {
+            let prepared = self.prepared.lock();
+            if prepared.iter().any(|known| known.id() == id) {
+                return Ok(());
+            }
+            if prepared.len() >= PREPARED_MAX {
+                return Err(Break::Failed("others wait to be installed".to_owned()));
+            }
+        }
+        if site.is_taken(id) {
+            return Err(Break::Failed("a database of that index is still in use".to_owned()));
+        }
+        let began = Instant::now();
+        tracing::info!(from = %offer.from, snapshot = %id, "fetching a snapshot from the leader");
+        let folder = site.snap();
+        let bytes = tokio::select! {
+            fetched = self.fetch_into(&folder, offer, id) => fetched?,
+            () = self.superseded(offer) => return Err(Break::Superseded),
+        };
+        tracing::info!(from = %offer.from, snapshot = %id, bytes, took = ?began.elapsed(), "fetched a snapshot");
+        let began = Instant::now();
+        let prepared = site.prepare(&folder.join(id.receive_folder()), id).map_err(Break::Unfit)?;
+        self.prepared.lock().push(prepared);
+        tracing::info!(
+            snapshot = %id, took = ?began.elapsed(),
+            "read the keys of a snapshot; it takes the place of this member's state"
+        );
+        Ok(())
+    }
+
     async fn fetch_into(&self, folder: &Path, offer: &SnapshotOffer, id: SnapshotId) -> Result<u64, Break> {
-        self.make_room(folder, id)?;
+        Self::make_room(folder, id)?;
         let mut breaks = 0;
         let mut had = 0;
         loop {
             let broken = match self.attempt(folder, offer, id, &mut had).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(Break::Superseded) => return Err(Break::Superseded),
                 Err(Break::Failed(reason)) => reason,
+                Err(end) => return Err(end),
             };
             let got = std::mem::take(&mut had);
             breaks = if got > 0 { 0 } else { breaks + 1 };
@@ -123,11 +191,10 @@ impl Fetcher {
         }
     }
 
-    /// Removes what was collected of others, unless it is whole and may be installed any moment.
-    fn make_room(&self, folder: &Path, id: SnapshotId) -> Result<(), Break> {
-        let mut kept: Vec<String> = self.fetched.lock().iter().map(SnapshotId::receive_folder).collect();
-        kept.push(id.receive_folder());
-        prune(folder, |name| name.strip_suffix(".send").is_some() || kept.iter().any(|kept| kept == name))
+    /// Removes what was collected of others.
+    fn make_room(folder: &Path, id: SnapshotId) -> Result<(), Break> {
+        let kept = id.receive_folder();
+        prune(folder, |name| name.ends_with(".send") || name == kept)
             .map_err(|error| Break::Failed(error.to_string()))
     }
 
@@ -144,6 +211,10 @@ impl Fetcher {
         let manifest = Manifest::decode(&manifest, self.cluster, id).map_err(failed)?;
         let bytes = manifest.bytes();
         let mut receiver = Receiver::open(&folder.join(id.receive_folder()), manifest).map_err(failed)?;
+        let there = receiver.received_bytes();
+        if there > 0 {
+            tracing::info!(snapshot = %id, there, bytes, "a part of the snapshot is here already; going on behind it");
+        }
         while let Some(wanted) = receiver.wanted() {
             let path = format!("{path}/{}?offset={}", wanted.file, wanted.offset);
             let mut answer = self.transport.get(offer.from, &path).await.map_err(failed)?;

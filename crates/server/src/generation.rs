@@ -83,7 +83,8 @@ impl Generations {
             name == DRAFT_FILE || ((name == FIRST || name.starts_with(LATER)) && path != live.path)
         };
         remove_where(&self.member, is_dead)?;
-        remove_where(&self.snap(), |_, _| true)?;
+        // What was received in part may be gone on with.
+        remove_where(&self.snap(), |name, path| !(name.ends_with(".recv") && path.is_dir()))?;
         make(&live.path)?;
         Ok(live)
     }
@@ -119,7 +120,8 @@ impl Generations {
         sync(&self.member)
     }
 
-    fn path_of(&self, index: Index) -> PathBuf {
+    /// Where the database of a snapshot up to `index` lies, if there is one.
+    pub(crate) fn path_of(&self, index: Index) -> PathBuf {
         self.member.join(format!("{LATER}{:016x}", index.0))
     }
 }

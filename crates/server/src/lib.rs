@@ -9,6 +9,7 @@
 mod alone;
 mod begin;
 mod config;
+mod load;
 mod start;
 
 mod asking;

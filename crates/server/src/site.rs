@@ -1,5 +1,8 @@
 //! Where the database lies, and how a snapshot takes its place.
 //!
+//! A snapshot is opened, and all that a machine keeps in memory is read from it, before anybody waits for it
+//! ([`Site::prepare`]); what is left for the log's thread is to name it the live one ([`Site::enthrone`]).
+//!
 //! INVARIANT: the new database is complete, durable and readable before it is named the live one; until then a
 //! start finds the old one.
 
@@ -14,7 +17,14 @@ use stdx::chain;
 use store::{Options, Store};
 
 use crate::generation::Generations;
-use crate::rooms::Rooms;
+use crate::load;
+
+/// A database that can become the live one.
+pub(crate) struct Prepared {
+    id: SnapshotId,
+    machine: Machine,
+    path: PathBuf,
+}
 
 /// See the module.
 pub(crate) struct Site {
@@ -23,6 +33,13 @@ pub(crate) struct Site {
     live: Mutex<PathBuf>,
     // Databases that readers may still be in.
     retired: Mutex<Vec<(Weak<Store>, PathBuf)>>,
+}
+
+impl Prepared {
+    /// Which snapshot it came from.
+    pub(crate) fn id(&self) -> SnapshotId {
+        self.id
+    }
 }
 
 impl Site {
@@ -35,24 +52,40 @@ impl Site {
         self.generations.snap()
     }
 
-    /// Makes what was received the live database, and opens it. Readers may be in the old one until its rooms are
-    /// retired.
-    pub(crate) fn prepare(&self, received: &Path, id: SnapshotId) -> Result<(Machine, PathBuf), String> {
+    /// Opens what was received, beside the live database. Takes as long as a start.
+    pub(crate) fn prepare(&self, received: &Path, id: SnapshotId) -> Result<Prepared, String> {
         let path = self.generations.adopt(received, id.index).map_err(|error| chain(&error))?;
         let store = Store::open(&path, &self.options).map_err(|error| chain(&error))?;
-        let machine = Machine::open(Arc::new(store)).map_err(|error| chain(&error))?;
+        let machine = load::machine(Arc::new(store)).map_err(|error| chain(&error))?;
         let position = Position { index: id.index, term: id.term };
         if machine.position() != position {
             return Err(format!("it holds the state after index {}", machine.position().index));
         }
-        self.generations.enthrone(position).map_err(|error| chain(&error))?;
-        let old = std::mem::replace(&mut *self.live.lock(), path);
-        Ok((machine, old))
+        Ok(Prepared { id, machine, path })
     }
 
-    /// The rooms of before, and the folder under them, are left to those who are in them.
-    pub(crate) fn retire(&self, rooms: &Rooms, folder: PathBuf) {
-        self.retired.lock().push((Arc::downgrade(&rooms.store), folder));
+    /// Makes a database the live one, durably. The one of before is left to those who are in it.
+    pub(crate) fn enthrone(&self, prepared: Prepared, old: &Arc<Store>) -> Result<Machine, String> {
+        let Prepared { id, machine, path } = prepared;
+        let position = Position { index: id.index, term: id.term };
+        self.generations.enthrone(position).map_err(|error| chain(&error))?;
+        let folder = std::mem::replace(&mut *self.live.lock(), path);
+        self.retire(old, folder);
+        Ok(machine)
+    }
+
+    /// A database that was prepared is of no use any more.
+    pub(crate) fn discard(&self, prepared: Prepared) {
+        self.retire(prepared.machine.store(), prepared.path);
+    }
+
+    /// Whether a database with the state after this entry lies there already, live, prepared or not yet removed.
+    pub(crate) fn is_taken(&self, id: SnapshotId) -> bool {
+        self.generations.path_of(id.index).exists()
+    }
+
+    fn retire(&self, store: &Arc<Store>, folder: PathBuf) {
+        self.retired.lock().push((Arc::downgrade(store), folder));
     }
 
     /// Removes databases that nobody reads any more.

@@ -26,6 +26,7 @@ use crate::export::Exports;
 use crate::fetch::Fetcher;
 use crate::folder::{Folder, FolderError};
 use crate::housekeeper::{self, Inherited, Space};
+use crate::load;
 use crate::measures::Measures;
 use crate::member::{House, Member};
 use crate::office::Clerk;
@@ -97,7 +98,7 @@ struct Ground {
     measures: Measures,
     errands: Arc<Mailbox<Errand>>,
     depot: Arc<Depot>,
-    site: Option<Site>,
+    site: Option<Arc<Site>>,
 }
 
 impl Member {
@@ -120,10 +121,10 @@ impl Member {
         site: Option<(Site, Option<Position>)>,
         disk: Arc<dyn wal::Disk>,
     ) -> Result<Arc<Self>, StartError> {
-        let (site, snapshot) = site.unzip();
+        let (site, snapshot) = site.map(|(site, snapshot)| (Arc::new(site), snapshot)).unzip();
         let snapshot = snapshot.flatten();
         let measures = Measures::new(config.registry.clone());
-        let begun = begin(config, Machine::open(Arc::new(store))?, snapshot, disk, &measures)?;
+        let begun = begin(config, load::machine(Arc::new(store))?, snapshot, disk, &measures)?;
         measures.say_who_we_are(begun.id);
         let Begun { machine, wal, recovered, cluster, id } = begun;
         let applied = machine.position().index;
@@ -143,7 +144,7 @@ impl Member {
             seed: rand::random(),
         };
         let errands = Arc::new(Mailbox::new());
-        let snap = site.as_ref().map(Site::snap);
+        let snap = site.as_deref().map(Site::snap);
         let depot = Arc::new(Depot::new(cluster, snap, Arc::clone(&errands)));
         let replica =
             Replica::new(&replica_config, wal.reader(), recovered.hard_state, Arc::clone(&depot) as _)?;
@@ -182,8 +183,13 @@ impl Member {
                     Arc::new(clerk),
                     &config.peers,
                 );
-                let snap = site.as_ref().map(Site::snap);
-                let fetcher = Fetcher::new(cluster, snap, Arc::clone(&transport), door.clone());
+                let fetcher = Fetcher::new(
+                    cluster,
+                    site.clone(),
+                    Arc::clone(&transport),
+                    door.clone(),
+                    Arc::clone(&shared),
+                );
                 let parts = Parts {
                     member: id,
                     shared: Arc::clone(&shared),

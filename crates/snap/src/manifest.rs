@@ -138,9 +138,11 @@ impl Manifest {
         let read: Vec<Result<Vec<FileEntry>, MakeError>> = thread::scope(|scope| {
             let others: Vec<_> = (1..readers).map(|_| scope.spawn(read_some)).collect();
             let mut read = vec![read_some()];
-            read.extend(others.into_iter().map(|other| {
-                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }));
+            read.extend(
+                others
+                    .into_iter()
+                    .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            );
             read
         });
         let mut files = Vec::with_capacity(found.len());

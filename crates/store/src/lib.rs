@@ -123,6 +123,26 @@ impl Store {
         Cursor::new(&self.db, self.handle(family), span, direction, ReadOptions::default())
     }
 
+    /// At most `parts_max` - 1 keys, ascending, that divide the rows in the family's files into parts of about the same
+    /// size. None where there is nothing to divide.
+    pub fn divide(&self, family: Family, parts_max: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let mut files = self.db.live_files().map_err(StoreError::Read)?;
+        files.retain(|file| file.column_family_name == family.name());
+        files.sort_by(|one, other| one.start_key.cmp(&other.start_key));
+        let bytes: usize = files.iter().map(|file| file.size).sum();
+        let (mut before, mut dividers) = (0, Vec::<Vec<u8>>::new());
+        for file in files {
+            // A file's end is all that is known of where its rows lie: the next one's beginning divides.
+            let is_due = before * parts_max >= bytes * (dividers.len() + 1);
+            if let Some(start) = file.start_key.filter(|_| is_due && dividers.len() + 1 < parts_max) {
+                dividers.push(start);
+            }
+            before += file.size;
+        }
+        dividers.dedup();
+        Ok(dividers)
+    }
+
     /// Writes all that is in memory to files, all families at one point, and waits for it.
     pub fn flush(&self) -> Result<(), StoreError> {
         self.flush_families(true)

@@ -40,14 +40,14 @@ impl<'a> Moment<'a> {
         Cursor::new(self.store.database(), self.store.handle(family), span, direction, self.read_options())
     }
 
-    /// As [`Moment::scan`] forward over the whole family, for a walk that is done once: it reads far ahead, and
-    /// leaves in the cache what is there.
-    pub fn walk(&self, family: Family) -> Cursor<'_> {
+    /// As [`Moment::scan`] forward, for a walk that is done once: it reads far ahead, and leaves in the cache what
+    /// is there.
+    pub fn walk(&self, family: Family, span: &Span) -> Cursor<'_> {
         let mut read = self.read_options();
         read.fill_cache(false);
         read.set_readahead_size(WALK_AHEAD_BYTES);
         let (database, handle) = (self.store.database(), self.store.handle(family));
-        Cursor::new(database, handle, &Span::default(), Direction::Forward, read)
+        Cursor::new(database, handle, span, Direction::Forward, read)
     }
 
     /// As [`Moment::scan`], with a cursor that gives up rather than step over more than `dead_max` rows in one go

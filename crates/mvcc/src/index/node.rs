@@ -39,6 +39,38 @@ impl Node {
         }
     }
 
+    /// Its leaves that hold something, behind those that are there.
+    pub(super) fn into_leaves(self, leaves: &mut Vec<Leaf>) {
+        match self {
+            Self::Leaf(leaf) if leaf.len() == 0 => {}
+            Self::Leaf(leaf) => leaves.push(leaf),
+            Self::Inner(inner) => inner.children.into_iter().for_each(|child| child.into_leaves(leaves)),
+        }
+    }
+
+    /// A tree over leaves, none of them empty, whose keys ascend.
+    pub(super) fn over(leaves: Vec<Leaf>) -> Self {
+        let mut dividers = Vec::with_capacity(leaves.len());
+        dividers.push(Box::default());
+        for pair in leaves.windows(2) {
+            dividers.push(separate(pair[0].key(pair[0].len() - 1), pair[1].key(0)));
+        }
+        let mut level: Vec<(Box<[u8]>, Self)> =
+            dividers.into_iter().zip(leaves.into_iter().map(Self::Leaf)).collect();
+        while level.len() > 1 {
+            // As even as can be: no node is left with a single child.
+            let nodes = level.len().div_ceil(CHILDREN_MAX);
+            let mut rest = level.into_iter();
+            level = (0..nodes)
+                .map(|at| {
+                    let share = rest.len().div_ceil(nodes - at);
+                    inner_over(rest.by_ref().take(share))
+                })
+                .collect();
+        }
+        level.pop().map_or_else(|| Self::Leaf(Leaf::default()), |(_, node)| node)
+    }
+
     pub(super) fn leaf_of(&self, key: &[u8]) -> &Leaf {
         let mut node = self;
         loop {
@@ -294,6 +326,20 @@ impl Inner {
         let children: usize = self.children.iter().map(Node::memory_bytes).sum();
         size_of::<Self>() + own + separators + children
     }
+}
+
+/// A node over children, each with what divides it from the one before it; the first one's divides the node itself.
+fn inner_over(children: impl Iterator<Item = (Box<[u8]>, Node)>) -> (Box<[u8]>, Node) {
+    let (mut divider, mut inner) = (None, Inner::default());
+    for (separator, child) in children {
+        match divider {
+            None => divider = Some(separator),
+            Some(_) => inner.separators.push(separator),
+        }
+        inner.counts.push(child.count());
+        inner.children.push(child);
+    }
+    (divider.unwrap_or_default(), Node::Inner(Box::new(inner)))
 }
 
 fn split_leaf(leaf: &mut Leaf, append: bool) -> Split {

@@ -134,3 +134,31 @@ fn a_key_costs_few_bytes() {
         assert!(bytes <= bytes_max, "{order}: {bytes} bytes a key");
     }
 }
+
+proptest! {
+    #[test]
+    fn parts_that_follow_one_another_become_one(
+        rows in prop::collection::btree_map(key(), meta(), 0..6000),
+        cuts in prop::collection::vec(0..6000_usize, 0..4),
+        probe in key(),
+        end in key(),
+    ) {
+        let mut parts: Vec<Index> = (0..=cuts.len()).map(|_| Index::new()).collect();
+        for (at, (key, meta)) in rows.iter().enumerate() {
+            let part = cuts.iter().filter(|cut| **cut <= at).count();
+            parts[part].insert(key, meta);
+        }
+        let mut joined = Index::join(parts);
+        let mut model = rows;
+        compare(&joined, &model, &probe, &end);
+        // It goes on as any other.
+        for key in [&probe, &end] {
+            joined.insert(key, &Meta { modified: Position::new(1, 0), create: 1, version: 1, lease: 0 });
+            model.insert(key.clone(), Meta { modified: Position::new(1, 0), create: 1, version: 1, lease: 0 });
+        }
+        compare(&joined, &model, &probe, &end);
+        joined.remove(&probe);
+        model.remove(&probe);
+        compare(&joined, &model, &probe, &end);
+    }
+}
