@@ -16,11 +16,17 @@ const RETRY_TICKS: u64 = 3;
 
 /// Reads that wait.
 pub(crate) struct Reads<R> {
-    held: Vec<R>,
-    held_since: u64,
+    // Those that came in one tick stand together.
+    held: Vec<Held<R>>,
     // Oldest first.
     asked: VecDeque<Asked<R>>,
     sequence: u64,
+}
+
+/// Reads that no question was asked for yet.
+struct Held<R> {
+    since: u64,
+    tickets: Vec<R>,
 }
 
 struct Asked<R> {
@@ -35,7 +41,7 @@ struct Asked<R> {
 
 impl<R> Default for Reads<R> {
     fn default() -> Self {
-        Self { held: Vec::new(), held_since: 0, asked: VecDeque::new(), sequence: 0 }
+        Self { held: Vec::new(), asked: VecDeque::new(), sequence: 0 }
     }
 }
 
@@ -45,11 +51,16 @@ impl<R> Reads<R> {
         self.asked.clear();
     }
 
+    fn hold(&mut self, since: u64, tickets: &mut Vec<R>) {
+        match self.held.iter_mut().find(|held| held.since == since) {
+            Some(held) => held.tickets.append(tickets),
+            None => self.held.push(Held { since, tickets: std::mem::take(tickets) }),
+        }
+    }
+
     /// Gives up on what has waited since before `oldest`: nobody waits for it any more.
     pub(crate) fn expire(&mut self, oldest: u64) {
-        if self.held_since < oldest {
-            self.held.clear();
-        }
+        self.held.retain(|held| held.since >= oldest);
         self.asked.retain(|asked| asked.since >= oldest);
     }
 }
@@ -57,12 +68,7 @@ impl<R> Reads<R> {
 impl<W, R> Replica<W, R> {
     /// Asks for an index at which reads that begin now are linearizable.
     pub fn read(&mut self, reads: &mut Vec<R>) {
-        if self.reads.held.is_empty() {
-            self.reads.held_since = self.now;
-            std::mem::swap(&mut self.reads.held, reads);
-        } else {
-            self.reads.held.append(reads);
-        }
+        self.reads.hold(self.now, reads);
         self.release_reads();
     }
 
@@ -72,11 +78,7 @@ impl<W, R> Replica<W, R> {
         while self.reads.asked.front().is_some_and(|asked| (asked.term, asked.leader) != (term, leader)) {
             // raft forgets questions when their term ends.
             if let Some(mut asked) = self.reads.asked.pop_front() {
-                if self.reads.held.is_empty() {
-                    self.reads.held_since = asked.since;
-                }
-                self.reads.held_since = self.reads.held_since.min(asked.since);
-                self.reads.held.append(&mut asked.tickets);
+                self.reads.hold(asked.since, &mut asked.tickets);
             }
         }
         // raft would silently drop a question that comes before the first commit of the term.
@@ -94,7 +96,11 @@ impl<W, R> Replica<W, R> {
         if self.reads.held.is_empty() || self.reads.asked.len() >= QUESTIONS_MAX {
             return;
         }
-        let tickets = std::mem::take(&mut self.reads.held);
+        let mut held = self.reads.held.drain(..);
+        let mut tickets = held.next().map_or_else(Vec::new, |first| first.tickets);
+        for more in held {
+            tickets.extend(more.tickets);
+        }
         let sequences = vec![self.ask()];
         let (since, again_at) = (self.now, self.now + RETRY_TICKS);
         self.reads.asked.push_back(Asked { sequences, term, leader, since, again_at, tickets });
@@ -120,14 +126,27 @@ impl<W, R> Replica<W, R> {
             return None;
         }
         let position = self.reads.asked.iter().position(|asked| asked.sequences.contains(&sequence))?;
-        let asked = self.reads.asked.remove(position)?;
+        let mut asked = self.reads.asked.remove(position)?;
         if asked.term.0 != self.node.raft.term {
-            if self.reads.held.is_empty() {
-                self.reads.held_since = asked.since;
-            }
-            self.reads.held.extend(asked.tickets);
+            self.reads.hold(asked.since, &mut asked.tickets);
             return None;
         }
         Some(Readable { index: Index(index), tickets: asked.tickets })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_that_came_a_moment_ago_outlives_one_that_has_waited_for_long() {
+        let mut reads = Reads::default();
+        reads.hold(1, &mut vec!["old"]);
+        reads.hold(9, &mut vec!["young"]);
+        reads.hold(9, &mut vec!["as young"]);
+        reads.expire(5);
+        let left: Vec<_> = reads.held.iter().flat_map(|held| &held.tickets).copied().collect();
+        assert_eq!(left, ["young", "as young"]);
     }
 }

@@ -109,7 +109,9 @@ impl Fetcher {
         let Some(site) = &self.site else { return };
         let useless: Vec<_> =
             self.prepared.lock().extract_if(.., |known| known.id().index <= index).collect();
-        useless.into_iter().for_each(|prepared| site.discard(prepared));
+        for prepared in useless {
+            site.discard(prepared);
+        }
     }
 
     /// Fetches what is wanted.
@@ -194,7 +196,7 @@ impl Fetcher {
     /// Removes what was collected of others.
     fn make_room(folder: &Path, id: SnapshotId) -> Result<(), Break> {
         let kept = id.receive_folder();
-        prune(folder, |name| name.ends_with(".send") || name == kept)
+        prune(folder, |name| name.strip_suffix(".send").is_some() || name == kept)
             .map_err(|error| Break::Failed(error.to_string()))
     }
 

@@ -84,7 +84,7 @@ impl Generations {
         };
         remove_where(&self.member, is_dead)?;
         // What was received in part may be gone on with.
-        remove_where(&self.snap(), |name, path| !(name.ends_with(".recv") && path.is_dir()))?;
+        remove_where(&self.snap(), |name, path| name.strip_suffix(".recv").is_none() || !path.is_dir())?;
         make(&live.path)?;
         Ok(live)
     }

@@ -63,7 +63,13 @@ async fn a_learner_votes_when_it_has_caught_up() {
     cluster.ready(joined).await;
     assert!(cluster.member(joined).is_learner());
     cluster.agree().await;
-    let members = cluster.member(asked).member_promote(id).await.expect("it has caught up").body;
+    // It has caught up; its leader may hear of that a moment later.
+    let members = loop {
+        match cluster.member(asked).member_promote(id).await {
+            Err(Fault::LearnerNotReady) => tokio::task::yield_now().await,
+            promoted => break promoted.expect("it has caught up").body,
+        }
+    };
     assert!(members.iter().all(|member| !member.learner));
     assert_eq!(cluster.member(asked).member_promote(id).await.err(), Some(Fault::MemberNotLearner));
     let learner = cluster.member(joined);
