@@ -3,6 +3,7 @@
 //! They are granted one after the other, each with a time to live that ends in the same second.
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
@@ -20,13 +21,17 @@ use crate::wire::protobuf as pb;
 const PUT: &str = "/etcdserverpb.KV/Put";
 const LEASES: &str = "/etcdserverpb.Lease/LeaseLeases";
 const COUNT: u64 = 50_000;
-/// From the first grant until the moment at which they all end.
-const LEAD: Duration = Duration::from_secs(24);
-/// From the first grant until the second in which they end.
-const LAST_SECOND: Duration = Duration::from_secs(23);
-/// From the first grant until the load beside is measured for the first time; a second and a half before the end
-/// nothing is measured any more.
-const QUIET_AFTER: Duration = Duration::from_millis(17_500);
+/// Leases that never expire, granted first to see how long the others will take.
+const PILOTS: u64 = 2000;
+const PILOT_TTL_S: u64 = 3600;
+/// Time for granting, as often as the pilots say. Somebody else may want the machine too.
+const SLACK: f64 = 1.5;
+const GRANT_S_MAX: f64 = 60.0;
+/// From the measurement before until the moment at which all end: the measurement, and a second and a half in which
+/// the first ones end.
+const QUIET_LEAD: Duration = Duration::from_millis(6500);
+/// The leases end within one second, the last of them at the moment.
+const LAST_SECOND: Duration = Duration::from_secs(1);
 /// The load beside, before that moment.
 const QUIET: Duration = Duration::from_secs(5);
 /// Time for the last lease to go.
@@ -44,23 +49,23 @@ pub(super) fn title(keys: bool, scale: u64) -> String {
 pub(super) async fn measure(target: &Target, keys: bool, scale: u64) -> Result<Vec<Figure>> {
     let count = COUNT / scale;
     let (progress, mut tasks) = (Progress::new(), JoinSet::new());
-    let begin = Instant::now();
-    let moment = begin + LEAD;
-    let quiet_at = begin + QUIET_AFTER;
-    grant_all(target, count, moment, keys).await?;
+    let lead = pilot(target, count, keys).await?;
+    let quiet_at = Instant::now() + lead;
+    let moment = quiet_at + QUIET_LEAD;
+    grant_all(target, 0..count, keys, |now| moment.saturating_duration_since(now).as_secs().max(1)).await?;
     if keys {
         let crowd = Crowd { links: 1, streams: 1, watches: 1 };
         let asked = Asked { keys: 0, start_revision: 0 };
         watch::create(&target.authority, crowd, asked, &progress, &mut tasks).await?;
     }
     ensure!(Instant::now() < quiet_at, "the leases were granted too slowly for their end to be watched");
-    ensure!(remaining(target).await? == count, "some leases are missing");
+    ensure!(remaining(target).await? == PILOTS + count, "some leases are missing");
     sleep_until(quiet_at.into()).await;
     let quiet = Puts::start(target, &BESIDE);
     sleep(QUIET).await;
     let quiet = quiet.stop().await?;
 
-    sleep_until((begin + LAST_SECOND).into()).await;
+    sleep_until((quiet_at + QUIET_LEAD.saturating_sub(LAST_SECOND)).into()).await;
     let meter = Meter::start(target)?;
     let beside = Puts::start(target, &BESIDE);
     let over = Cell::new(false);
@@ -95,18 +100,30 @@ pub(super) async fn measure(target: &Target, keys: bool, scale: u64) -> Result<V
     Ok(figures)
 }
 
-/// Grants leases 1 to `count`, each to end in the second before `moment`, and gives each its key.
-async fn grant_all(target: &Target, count: u64, moment: Instant, keys: bool) -> Result<()> {
-    many::call(&target.authority, GRANT, count, |at, out| {
-        let left = moment.saturating_duration_since(Instant::now());
-        grant(at + 1, left.as_secs().max(1), out);
-    })
-    .await?;
+/// Grants some leases, and says how long it will take to grant the others.
+async fn pilot(target: &Target, count: u64, keys: bool) -> Result<Duration> {
+    let begin = Instant::now();
+    grant_all(target, count..count + PILOTS, keys, |_| PILOT_TTL_S).await?;
+    let each_s = begin.elapsed().as_secs_f64() / PILOTS as f64;
+    Ok(Duration::from_secs_f64((each_s * count as f64 * SLACK).clamp(1.0, GRANT_S_MAX)))
+}
+
+/// Grants leases with these numbers, and gives each its key. `ttl_s` says what one granted now gets.
+async fn grant_all(
+    target: &Target,
+    numbers: Range<u64>,
+    keys: bool,
+    ttl_s: impl Fn(Instant) -> u64,
+) -> Result<()> {
+    let (first, count) = (numbers.start, numbers.end - numbers.start);
+    // Zero would let the server choose.
+    let id = |at| first + at + 1;
+    many::call(&target.authority, GRANT, count, |at, out| grant(id(at), ttl_s(Instant::now()), out)).await?;
     if keys {
         many::call(&target.authority, PUT, count, |at, out| {
-            pb::put_bytes(out, 1, &key('l', at));
+            pb::put_bytes(out, 1, &key('l', first + at));
             pb::put_bytes(out, 2, b"leased");
-            pb::put_number(out, 3, at + 1);
+            pb::put_number(out, 3, id(at));
         })
         .await?;
     }
@@ -121,7 +138,7 @@ async fn wait_gone(target: &Target, count: u64, keys: bool, progress: &Progress)
     }
     let begin = Instant::now();
     loop {
-        let left = remaining(target).await?;
+        let left = remaining(target).await?.saturating_sub(PILOTS);
         if left == 0 {
             return Ok(Instant::now());
         }
