@@ -53,6 +53,8 @@ pub struct Config {
     pub corrupt_check_at_start: bool,
     /// How often the leader compares the members' data.
     pub corrupt_check_every: Option<Duration>,
+    /// How often a quiet watch is told that nothing happened.
+    pub watch_progress_every: Duration,
     /// Whether to go on alone.
     pub force_new_cluster: bool,
     /// What the log leaves out.
@@ -138,6 +140,11 @@ pub enum ConfigError {
         "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please use --corrupt-check-time only"
     )]
     TwoNames,
+    /// Both names of a setting.
+    #[error(
+        "cannot set --experimental-watch-progress-notify-interval and --watch-progress-notify-interval at the same time, please use --watch-progress-notify-interval only"
+    )]
+    TwoProgressNames,
     /// Two places of which one is a name for the other.
     #[error("multi logoutput for \"default\" is not supported yet")]
     LogOutputs,
@@ -183,6 +190,7 @@ impl Config {
             learners_max: size(settings, "max-learners"),
             corrupt_check_at_start: yes(settings, "experimental-initial-corrupt-check"),
             corrupt_check_every: corrupt_check_every(settings)?,
+            watch_progress_every: watch_progress_every(settings)?,
             force_new_cluster: yes(settings, "force-new-cluster"),
             log_level: settings.value("log-level").parse().unwrap_or_default(),
             log_outputs: log_outputs(settings.value("log-outputs"))?,
@@ -230,12 +238,24 @@ fn initial_source(settings: &Settings) -> Result<Source, ConfigError> {
 
 fn corrupt_check_every(settings: &Settings) -> Result<Option<Duration>, ConfigError> {
     let (new, old) = ("corrupt-check-time", "experimental-corrupt-check-time");
+    let every = of_two_names(settings, new, old, ConfigError::TwoNames)?;
+    Ok(Some(every).filter(|every| !every.is_zero()))
+}
+
+/// etcd takes nothing below 100 ms, and the default for 0.
+fn watch_progress_every(settings: &Settings) -> Result<Duration, ConfigError> {
+    let (new, old) = ("watch-progress-notify-interval", "experimental-watch-progress-notify-interval");
+    let every = of_two_names(settings, new, old, ConfigError::TwoProgressNames)?;
+    let every = if every.is_zero() { Duration::from_mins(10) } else { every };
+    Ok(every.max(Duration::from_millis(100)))
+}
+
+fn of_two_names(settings: &Settings, new: &str, old: &str, both: ConfigError) -> Result<Duration, ConfigError> {
     if settings.is_given(new) && settings.is_given(old) {
-        return Err(ConfigError::TwoNames);
+        return Err(both);
     }
     let name = if settings.is_given(old) { old } else { new };
-    let every = parse_duration(settings.value(name)).expect("the command line checked it");
-    Ok(Some(every).filter(|every| !every.is_zero()))
+    Ok(parse_duration(settings.value(name)).expect("the command line checked it"))
 }
 
 fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {

@@ -232,6 +232,20 @@ pub static FLAGS: &[Flag] = &[
         "0s",
         "The older name of corrupt-check-time.",
     ),
+    flag(
+        Clustering,
+        "watch-progress-notify-interval",
+        Duration,
+        "10m0s",
+        "How often a watch that wants to know is told that nothing happened.",
+    ),
+    flag(
+        Clustering,
+        "experimental-watch-progress-notify-interval",
+        Duration,
+        "10m0s",
+        "The older name of watch-progress-notify-interval.",
+    ),
     flag(Clustering, "proxy", Choice(&["off", "readonly", "on"]), "off", "Not offered: only off is taken."),
     ignored(flag(Clustering, "proxy-failure-wait", Unsigned, "5000", "Accepted for etcd's sake."), NO_PROXY),
     ignored(

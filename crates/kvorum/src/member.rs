@@ -191,6 +191,7 @@ fn server_config(config: &Config, beginning: Beginning, registry: Registry, peer
         learners_max: config.learners_max,
         corrupt_check_at_start: config.corrupt_check_at_start,
         corrupt_check_every: config.corrupt_check_every,
+        watch_progress_every: config.watch_progress_every,
         peers,
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         limits: config.limits,

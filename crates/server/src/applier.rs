@@ -30,6 +30,7 @@ use crate::rooms::{Rooms, Wing};
 use crate::shared::Shared;
 use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
+use crate::window::Window;
 
 /// A run takes entries of up to this many bytes: a batch of the database is held in memory, and its tickets
 /// wait for all of it.
@@ -54,6 +55,7 @@ pub(crate) struct Parts {
     pub(crate) member: MemberId,
     pub(crate) shared: Arc<Shared>,
     pub(crate) wing: Arc<Wing>,
+    pub(crate) window: Arc<Window>,
     pub(crate) door: Door<WriteTicket, ReadTicket>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) seconds: Histogram,
@@ -140,6 +142,7 @@ impl Applier {
         // What was read from the old one was committed, and is in the new one.
         self.parts.wing.replace(Rooms::of(&machine));
         stairs.machine = machine;
+        self.parts.window.replace(stairs.machine.mvcc());
         self.look_at_members();
         self.look_at_alarms();
         self.parts.shared.set_applied(id.index, 0);
@@ -214,9 +217,10 @@ impl Applier {
             tickets.push(entry.tickets);
             entries.push(Entry { index: entry.index, term: entry.term, data: entry.data });
         }
-        let Applied { outcomes, changes: _ } = machine.apply(&entries)?;
+        let Applied { outcomes, changes: changed } = machine.apply(&entries)?;
         self.tell_changes(&changes, &outcomes);
         self.parts.shared.set_applied(machine.position().index, bytes);
+        self.parts.window.tell(changed);
         self.parts.seconds.record(began.elapsed());
         for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
             let mut outcomes = outcomes.into_iter().enumerate();

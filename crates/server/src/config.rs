@@ -66,6 +66,8 @@ pub struct Config {
     pub replay_bytes_max: u64,
     /// So much of the log is kept for members that are behind, in bytes; who is further behind gets a snapshot.
     pub log_bytes_kept: u64,
+    /// How often a quiet watch is told that nothing happened, if it wants to know.
+    pub watch_progress_every: Duration,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where this member's metrics go.
@@ -77,6 +79,11 @@ impl Config {
     /// etcd's five seconds and two elections.
     pub fn request_timeout(&self) -> Duration {
         Duration::from_secs(5) + 2 * self.election
+    }
+
+    /// What watches may cost.
+    pub(crate) fn watch_limits(&self) -> watch::Limits {
+        watch::Limits { progress_every: self.watch_progress_every, ..watch::Limits::default() }
     }
 
     /// Ticks of raft between heartbeats: fine ones, so that members which wait for one another seldom come to an

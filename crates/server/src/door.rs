@@ -2,7 +2,7 @@
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, RangeStream, Reply,
-    SnapshotStream, Status, V2Reply, V2Ttl,
+    SnapshotStream, Status, V2Reply, V2Ttl, WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -247,6 +247,10 @@ impl api::Member for Member {
             Effect::V2(Err(refusal)) => Ok(self.v2_reply(Err(refusal))),
             _ => Err(odd()),
         }
+    }
+
+    fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
+        Ok(Box::new(self.open_watches(requires_leader)?))
     }
 
     async fn health(&self, consistency: Consistency) -> Result<(), String> {

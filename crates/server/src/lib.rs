@@ -27,6 +27,9 @@ mod admission;
 mod shared;
 mod ticket;
 
+mod watching;
+mod window;
+
 mod applier;
 mod depot;
 mod errand;

@@ -29,7 +29,7 @@ pub(crate) struct Measures {
 /// A gauge that is looked up: its name, its help, and where the number comes from.
 type Standing = (&'static str, &'static str, fn(&Member) -> f64);
 
-const STANDING: [Standing; 13] = [
+const STANDING: [Standing; 16] = [
     ("etcd_disk_defrag_inflight", "Whether room is being given back to the disk: 1 or 0.", |member| {
         flag(member.defragmenter.is_running())
     }),
@@ -68,6 +68,15 @@ const STANDING: [Standing; 13] = [
     ),
     ("etcd_debugging_mvcc_keys_total", "Total number of keys.", |member| {
         member.house.wing.look().mvcc.key_count() as f64
+    }),
+    ("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", |member| {
+        member.window.counts().streams as f64
+    }),
+    ("etcd_debugging_mvcc_watcher_total", "Total number of watchers.", |member| {
+        member.window.counts().watches as f64
+    }),
+    ("etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.", |member| {
+        member.window.counts().lagging as f64
     }),
     ("etcd_debugging_mvcc_current_revision", "The current revision of store.", |member| {
         member.house.wing.look().mvcc.revision().0 as f64

@@ -23,6 +23,7 @@ use crate::measures::Measures;
 use crate::rooms::Wing;
 use crate::shared::{End, Shared};
 use crate::ticket::{ReadTicket, WriteTicket};
+use crate::window::Window;
 
 /// How often somebody looks who waits for what is rare.
 const LOOK: Duration = Duration::from_millis(5);
@@ -48,6 +49,7 @@ impl House {
 /// A running member of a cluster.
 pub struct Member {
     pub(crate) house: Arc<House>,
+    pub(crate) window: Arc<Window>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) large_reads: Arc<Semaphore>,
     pub(crate) cluster: ClusterId,
@@ -142,6 +144,7 @@ impl Member {
     pub fn stop(&self) {
         self.chores.close();
         self.errands.close();
+        self.window.stop();
         self.house.shared.set_stopping();
         self.house.driver.stop();
         self.house.transport.stop();

@@ -36,6 +36,7 @@ use crate::shared::{REMOVED, Shared};
 use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
 use crate::timekeeper::{self, Duties};
+use crate::window::Window;
 
 /// Proposals and reads that may wait to be seen by the replica; more are refused. A turn takes all of them at
 /// once, so this many wait only when the disk is far behind.
@@ -167,6 +168,7 @@ impl Member {
         let Ground { cluster, id, measures, errands, depot, site } = ground;
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
+        let window = Arc::new(Window::new(config.watch_limits()));
         let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
         let mut made = None;
@@ -194,6 +196,7 @@ impl Member {
                     member: id,
                     shared: Arc::clone(&shared),
                     wing: Arc::clone(&wing),
+                    window: Arc::clone(&window),
                     door,
                     transport: Arc::clone(&transport),
                     seconds: measures.backend_commit.clone(),
@@ -211,6 +214,7 @@ impl Member {
         let house = Arc::new(House { driver, wing, shared, transport });
         let member = Arc::new(Self {
             house: Arc::clone(&house),
+            window,
             admission: Arc::new(Admission::default()),
             large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
             cluster,
@@ -244,6 +248,12 @@ impl Member {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let applier = Arc::clone(&self.applier);
         threads.push(named("apply").spawn(move || applier.run())?);
+        let (window, house, election) = (Arc::clone(&self.window), Arc::clone(&self.house), self.election);
+        threads.push(
+            named("watch").spawn(move || window.serve(&house.wing, &house.shared, election))?,
+        );
+        let window = Arc::clone(&self.window);
+        threads.push(named("watch-history").spawn(move || window.read_history())?);
         let space =
             Space { replay_bytes_max: config.replay_bytes_max, log_bytes_kept: config.log_bytes_kept };
         let (house, chores, depot) =

@@ -3,6 +3,7 @@
 mod cluster;
 mod parts;
 mod upkeep;
+mod watches;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ fn config() -> Config {
         learners_max: 1,
         corrupt_check_at_start: false,
         corrupt_check_every: None,
+        watch_progress_every: Duration::from_mins(10),
         peers: tokio::runtime::Handle::current(),
         client_urls: vec!["http://127.0.0.1:2379".to_owned()],
         limits: Limits::default(),

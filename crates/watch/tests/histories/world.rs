@@ -76,7 +76,7 @@ impl World {
             ..Limits::default()
         };
         let hub = Hub::new(Arc::clone(&mvcc), limits);
-        Self {
+        let mut world = Self {
             chance,
             store,
             mvcc,
@@ -90,13 +90,15 @@ impl World {
             streams: 0,
             seen: Counts::default(),
             lagged: 0,
-        }
+        };
+        world.connect();
+        world
     }
 
     pub(crate) fn step(&mut self) {
         match self.chance.below(100) {
             0..35 => self.write(),
-            35..40 => self.compact(),
+            35..37 => self.compact(),
             40..50 => self.create(),
             50..53 => self.ask_cancel(),
             53..57 => self.ask_progress(),

@@ -1,0 +1,125 @@
+//! A stream of watches as the gateway knows it: asks go to the window, replies come out of an outbox.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use api::{Fault, Header, WatchBody, WatchReply, WatchStream};
+use async_trait::async_trait;
+use types::{ClusterId, MemberId, WatchId, WatchSpec};
+use watch::{Body, End, Reply, Taken};
+
+use crate::member::Member;
+use crate::shared::Shared;
+use crate::window::{ASKS_MAX, Ask, Seat, Window};
+
+/// See the module.
+pub(crate) struct Stream {
+    window: Arc<Window>,
+    seat: Arc<Seat>,
+    // Taken out and not asked for yet.
+    replies: VecDeque<Reply>,
+    shared: Arc<Shared>,
+    cluster: ClusterId,
+    member: MemberId,
+}
+
+impl Member {
+    /// Opens a stream of watches.
+    pub(crate) fn open_watches(&self, requires_leader: bool) -> Result<Stream, Fault> {
+        let shared = &self.house.shared;
+        if shared.has_ended() {
+            return Err(Fault::Stopped);
+        }
+        if shared.is_corrupt() {
+            return Err(Fault::Corrupt);
+        }
+        if requires_leader && shared.leader() == MemberId(0) {
+            return Err(Fault::NoLeader);
+        }
+        Ok(Stream {
+            seat: self.window.open(requires_leader)?,
+            window: Arc::clone(&self.window),
+            replies: VecDeque::new(),
+            shared: Arc::clone(shared),
+            cluster: self.cluster,
+            member: self.id,
+        })
+    }
+}
+
+impl Stream {
+    fn ask(&self, ask: impl FnOnce(Arc<Seat>) -> Ask) {
+        if self.seat.asks.fetch_add(1, Ordering::Relaxed) >= ASKS_MAX {
+            return self.seat.outbox.end(End::Overrun);
+        }
+        self.window.put(ask(Arc::clone(&self.seat)));
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Fault>> {
+        loop {
+            if let Some(reply) = self.replies.pop_front() {
+                return Poll::Ready(Ok(reply));
+            }
+            match self.seat.outbox.poll_take(context, &mut self.replies) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Taken::Ended(end)) => return Poll::Ready(Err(fault(end))),
+                Poll::Ready(Taken::Replies { room }) => {
+                    if room {
+                        self.window.put(Ask::Room(self.seat.id));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl WatchStream for Stream {
+    fn create(&mut self, spec: WatchSpec) {
+        self.ask(|seat| Ask::Create(seat, Box::new(spec)));
+    }
+
+    fn cancel(&mut self, id: WatchId) {
+        self.ask(|seat| Ask::Cancel(seat, id));
+    }
+
+    fn progress(&mut self) {
+        self.ask(Ask::Progress);
+    }
+
+    async fn next(&mut self) -> Result<WatchReply, Fault> {
+        let Reply { id, revision, body } = poll_fn(|context| self.poll_next(context)).await?;
+        let header =
+            Header { cluster: self.cluster, member: self.member, revision, term: self.shared.term() };
+        Ok(WatchReply { header, id, body: told(body) })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.window.close(self.seat.id);
+    }
+}
+
+fn told(body: Body) -> WatchBody {
+    match body {
+        Body::Created => WatchBody::Created,
+        Body::Refused(reason) => WatchBody::Refused { reason: reason.to_owned() },
+        // etcd gives no reason: the revision says it.
+        Body::Canceled { compacted } => WatchBody::Canceled { compacted, reason: String::new() },
+        Body::Events { events, fragment } => WatchBody::Events { events, fragment },
+        Body::Progress => WatchBody::Progress,
+    }
+}
+
+fn fault(end: End) -> Fault {
+    match end {
+        End::NoLeader => Fault::NoLeader,
+        End::Stopped => Fault::Stopped,
+        End::Corrupt => Fault::Corrupt,
+        End::Overrun => Fault::TooManyRequests,
+    }
+}

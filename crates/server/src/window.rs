@@ -1,0 +1,251 @@
+//! The window, where changes go out to whoever watches: what goes to its hub, and the two threads behind it.
+//!
+//! The applier leaves what it changed and goes on, clients leave what they ask for, the history's reader leaves what it
+//! has read; one thread, `watch`, takes all that waits and owns the hub. `watch-history` reads for it.
+//!
+//! INVARIANT: a watch that was created at a revision is told of everything after it: the applier looks whether there
+//! are streams after it has published, and a watch looks at the revision after its stream is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use std::time::{Duration, Instant};
+
+use api::Fault;
+use consensus::Mailbox;
+use mvcc::{Change, Changes, Mvcc, ReadError};
+use parking_lot::Mutex;
+use stdx::chain;
+use types::{MemberId, WatchId, WatchSpec};
+use watch::{Counts, End, Fetch, Fetched, Hub, Limits, Outbox, StreamId};
+
+use crate::rooms::Wing;
+use crate::shared::Shared;
+
+/// Changes that wait for the thread, in bytes. Beyond it they are not told: who watches gets them from the history.
+const CHANGES_BYTES_MAX: usize = 32 << 20;
+/// Streams of all clients; more are refused as too many requests.
+const STREAMS_MAX: usize = 65_536;
+/// Asks of one stream that wait for the thread; a stream that asks faster is ended as too many requests.
+pub(crate) const ASKS_MAX: usize = 65_536;
+/// A stream that wants a leader ends when there was none for so many election timeouts, as in etcd.
+const ELECTIONS_WITHOUT_LEADER: u32 = 3;
+
+/// A stream at the window.
+pub(crate) struct Seat {
+    pub(crate) id: StreamId,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Asks that wait for the thread.
+    pub(crate) asks: AtomicUsize,
+}
+
+/// What goes to the hub.
+pub(crate) enum Ask {
+    Open { seat: Arc<Seat>, requires_leader: bool },
+    Create(Arc<Seat>, Box<WatchSpec>),
+    Cancel(Arc<Seat>, WatchId),
+    Progress(Arc<Seat>),
+    Room(StreamId),
+    Close(StreamId),
+    Changes(Changes, usize),
+    Lost,
+    Rooms(Arc<Mvcc>),
+    Fetched(Fetched),
+}
+
+/// See the module.
+pub(crate) struct Window {
+    // Bounded by what is counted here: bytes of changes, streams, asks of a stream; one piece of history at a time.
+    asks: Mailbox<Ask>,
+    fetches: Mailbox<Fetch>,
+    limits: Limits,
+    streams: AtomicUsize,
+    next: AtomicU64,
+    changes_bytes: AtomicUsize,
+    lost: AtomicBool,
+    counts: Mutex<Counts>,
+}
+
+impl Window {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            asks: Mailbox::new(),
+            fetches: Mailbox::new(),
+            limits,
+            streams: AtomicUsize::new(0),
+            next: AtomicU64::new(0),
+            changes_bytes: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// A stream begins.
+    pub(crate) fn open(&self, requires_leader: bool) -> Result<Arc<Seat>, Fault> {
+        if self.streams.fetch_add(1, Ordering::SeqCst) >= STREAMS_MAX {
+            self.streams.fetch_sub(1, Ordering::SeqCst);
+            return Err(Fault::TooManyRequests);
+        }
+        let id = StreamId(self.next.fetch_add(1, Ordering::Relaxed));
+        let seat = Arc::new(Seat { id, outbox: Arc::default(), asks: AtomicUsize::new(0) });
+        if self.asks.put(Ask::Open { seat: Arc::clone(&seat), requires_leader }).is_err() {
+            return Err(Fault::Stopped);
+        }
+        Ok(seat)
+    }
+
+    /// A stream has ended.
+    pub(crate) fn close(&self, id: StreamId) {
+        self.put(Ask::Close(id));
+        self.streams.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Puts something in that a stream wants.
+    pub(crate) fn put(&self, ask: Ask) {
+        // It is closed when the member stops, and then every stream ends.
+        let _ = self.asks.put(ask);
+    }
+
+    /// What the applier has just published. It costs nothing if nobody watches, and never waits.
+    pub(crate) fn tell(&self, changes: Changes) {
+        // Between the publication and the look at the streams: see the module's invariant.
+        fence(Ordering::SeqCst);
+        if changes.list.is_empty() || self.streams.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let weight = |change: &Change| size_of::<Change>() + change.key().len() + change.value().len();
+        let bytes = changes.list.iter().map(weight).sum();
+        if self.changes_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= CHANGES_BYTES_MAX {
+            self.put(Ask::Changes(changes, bytes));
+            return;
+        }
+        self.changes_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if !self.lost.swap(true, Ordering::SeqCst) {
+            self.put(Ask::Lost);
+        }
+    }
+
+    /// A snapshot was installed.
+    pub(crate) fn replace(&self, mvcc: &Arc<Mvcc>) {
+        self.put(Ask::Rooms(Arc::clone(mvcc)));
+    }
+
+    /// How many streams and watches there are.
+    pub(crate) fn counts(&self) -> Counts {
+        *self.counts.lock()
+    }
+
+    /// The threads end; all streams do.
+    pub(crate) fn stop(&self) {
+        self.asks.close();
+        self.fetches.close();
+    }
+
+    /// Reads the history until the window is closed. For the thread `watch-history`.
+    pub(crate) fn read_history(&self) {
+        let mut fetches = Vec::new();
+        while self.fetches.take(&mut fetches, None) {
+            for fetch in fetches.drain(..) {
+                self.put(Ask::Fetched(fetch.run()));
+            }
+        }
+    }
+
+    /// Serves until the window is closed. For the thread `watch`.
+    pub(crate) fn serve(&self, wing: &Wing, shared: &Shared, election: Duration) {
+        let hub = Hub::new(Arc::clone(&wing.look().mvcc), self.limits);
+        let mut clerk = Clerk { window: self, hub, shared, election, looked: Instant::now(), led: Instant::now() };
+        let mut asks = Vec::new();
+        while self.asks.take(&mut asks, clerk.next_look()) {
+            if let Err(error) = asks.drain(..).try_for_each(|ask| clerk.take(ask)) {
+                shared.fail(format!("the history cannot be read for who watches: {}", chain(&error)));
+                clerk.hub.end(End::Stopped, true);
+                return self.stop();
+            }
+            clerk.look();
+        }
+        clerk.hub.end(End::Stopped, true);
+    }
+}
+
+struct Clerk<'a> {
+    window: &'a Window,
+    hub: Hub,
+    shared: &'a Shared,
+    election: Duration,
+    looked: Instant,
+    // When there was last a leader.
+    led: Instant,
+}
+
+impl Clerk<'_> {
+    fn take(&mut self, ask: Ask) -> Result<(), ReadError> {
+        let done = |seat: &Seat| seat.asks.fetch_sub(1, Ordering::Relaxed);
+        match ask {
+            Ask::Open { seat, requires_leader } => {
+                if self.hub.counts().streams == 0 {
+                    // Nobody looked while there was nobody.
+                    (self.looked, self.led) = (Instant::now(), Instant::now());
+                }
+                self.hub.open(seat.id, Arc::clone(&seat.outbox), requires_leader);
+            }
+            Ask::Create(seat, spec) => {
+                self.hub.create(seat.id, &spec, Instant::now());
+                done(&seat);
+            }
+            Ask::Cancel(seat, id) => {
+                self.hub.cancel(seat.id, id);
+                done(&seat);
+            }
+            Ask::Progress(seat) => {
+                self.hub.progress(seat.id);
+                done(&seat);
+            }
+            Ask::Room(stream) => self.hub.room(stream),
+            Ask::Close(stream) => self.hub.close(stream),
+            Ask::Changes(changes, bytes) => {
+                self.window.changes_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                self.hub.apply(changes)?;
+            }
+            Ask::Lost => {
+                // Before the revision is looked at: what is lost after that is told again.
+                self.window.lost.store(false, Ordering::SeqCst);
+                self.hub.lost();
+            }
+            Ask::Rooms(mvcc) => self.hub.replace(mvcc),
+            Ask::Fetched(fetched) => self.hub.fetched(fetched)?,
+        }
+        Ok(())
+    }
+
+    /// What is to be done after anything else, and from time to time.
+    fn look(&mut self) {
+        let now = Instant::now();
+        self.hub.tick(now);
+        self.hub.settle();
+        if let Some(fetch) = self.hub.wanted() {
+            // It is closed when the member stops.
+            let _ = self.window.fetches.put(fetch);
+        }
+        *self.window.counts.lock() = self.hub.counts();
+        if self.shared.leader() != MemberId(0) {
+            self.led = now;
+        }
+        if now.duration_since(self.looked) < self.election / 4 {
+            return;
+        }
+        self.looked = now;
+        if self.shared.has_ended() {
+            self.hub.end(End::Stopped, true);
+        } else if self.shared.is_corrupt() {
+            self.hub.end(End::Corrupt, true);
+        } else if now.duration_since(self.led) > self.election * ELECTIONS_WITHOUT_LEADER {
+            self.hub.end(End::NoLeader, false);
+        }
+    }
+
+    fn next_look(&self) -> Option<Instant> {
+        let streams = self.hub.counts().streams;
+        let look = (streams > 0).then(|| Instant::now() + self.election / 4);
+        look.into_iter().chain(self.hub.next_tick()).min()
+    }
+}
