@@ -250,7 +250,12 @@ fn watch_progress_every(settings: &Settings) -> Result<Duration, ConfigError> {
     Ok(every.max(Duration::from_millis(100)))
 }
 
-fn of_two_names(settings: &Settings, new: &str, old: &str, both: ConfigError) -> Result<Duration, ConfigError> {
+fn of_two_names(
+    settings: &Settings,
+    new: &str,
+    old: &str,
+    both: ConfigError,
+) -> Result<Duration, ConfigError> {
     if settings.is_given(new) && settings.is_given(old) {
         return Err(both);
     }

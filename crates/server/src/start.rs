@@ -249,9 +249,7 @@ impl Member {
         let applier = Arc::clone(&self.applier);
         threads.push(named("apply").spawn(move || applier.run())?);
         let (window, house, election) = (Arc::clone(&self.window), Arc::clone(&self.house), self.election);
-        threads.push(
-            named("watch").spawn(move || window.serve(&house.wing, &house.shared, election))?,
-        );
+        threads.push(named("watch").spawn(move || window.serve(&house.wing, &house.shared, election))?);
         let window = Arc::clone(&self.window);
         threads.push(named("watch-history").spawn(move || window.read_history())?);
         let space =

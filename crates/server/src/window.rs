@@ -153,7 +153,8 @@ impl Window {
     /// Serves until the window is closed. For the thread `watch`.
     pub(crate) fn serve(&self, wing: &Wing, shared: &Shared, election: Duration) {
         let hub = Hub::new(Arc::clone(&wing.look().mvcc), self.limits);
-        let mut clerk = Clerk { window: self, hub, shared, election, looked: Instant::now(), led: Instant::now() };
+        let mut clerk =
+            Clerk { window: self, hub, shared, election, looked: Instant::now(), led: Instant::now() };
         let mut asks = Vec::new();
         while self.asks.take(&mut asks, clerk.next_look()) {
             if let Err(error) = asks.drain(..).try_for_each(|ask| clerk.take(ask)) {

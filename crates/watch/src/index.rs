@@ -15,7 +15,10 @@ const RANGE: u32 = 1 << 31;
 /// The watches of a group. Most groups have one.
 pub(crate) enum Members {
     One(u32),
-    #[expect(clippy::box_collection, reason = "a vector is half as large again as all other fields of a group")]
+    #[expect(
+        clippy::box_collection,
+        reason = "a vector is half as large again as all other fields of a group"
+    )]
     Many(Box<Vec<u32>>),
 }
 

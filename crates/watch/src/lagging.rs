@@ -103,8 +103,12 @@ impl Hub {
             return;
         }
         let missed = |watcher: &crate::watcher::Watcher| !watcher.is_lagging() && watcher.from <= until;
-        let slots: Vec<u32> =
-            self.watchers.iter().filter(|(_, watcher)| missed(watcher)).map(|(slot, _)| slot as u32).collect();
+        let slots: Vec<u32> = self
+            .watchers
+            .iter()
+            .filter(|(_, watcher)| missed(watcher))
+            .map(|(slot, _)| slot as u32)
+            .collect();
         let next = self.seen.next();
         for slot in slots {
             self.move_over(slot, true);
@@ -116,9 +120,9 @@ impl Hub {
     /// A lagging watch wants everything from a revision on.
     pub(crate) fn enter_cohort(&mut self, slot: u32, next: Revision) {
         let Cohorts { all, by_next, .. } = &mut self.cohorts;
-        let cohort = *by_next.entry(next).or_insert_with(|| {
-            all.insert(Cohort { next, members: Vec::new(), takes_part: false }) as u32
-        });
+        let cohort = *by_next
+            .entry(next)
+            .or_insert_with(|| all.insert(Cohort { next, members: Vec::new(), takes_part: false }) as u32);
         let members = &mut all[cohort as usize].members;
         let watcher = &mut self.watchers[slot as usize];
         (watcher.cohort, watcher.seat) = (cohort, members.len() as u32);

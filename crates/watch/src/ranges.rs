@@ -207,7 +207,8 @@ impl Ranges {
         let mut furthest = at;
         for child in [left, right] {
             if let Some(node) = self.nodes.get(child as usize) {
-                let (best, other) = (&self.nodes[furthest as usize].end, &self.nodes[node.furthest as usize].end);
+                let (best, other) =
+                    (&self.nodes[furthest as usize].end, &self.nodes[node.furthest as usize].end);
                 if compare_ends(other.as_deref(), best.as_deref()) == Ordering::Greater {
                     furthest = node.furthest;
                 }

@@ -114,7 +114,8 @@ impl Reader {
             }
             Body::Refused(why) => {
                 let seen = self.asked.pop_front().expect("somebody asked");
-                let taken = seen.spec.id.is_some_and(|id| self.watches.get(&id).is_some_and(|seen| !seen.ended));
+                let taken =
+                    seen.spec.id.is_some_and(|id| self.watches.get(&id).is_some_and(|seen| !seen.ended));
                 assert!(taken || seen.spec.range.is_empty(), "{why}");
             }
             Body::Canceled { compacted: None } => self.of(*id).ended = true,

@@ -39,5 +39,7 @@ fn everybody_gets_everything_once_and_in_order() {
         canceled += told.2;
         progress += told.3;
     }
-    eprintln!("{events} events, {lagged} steps with somebody lagging, {canceled} compacted, {progress} progress");
+    eprintln!(
+        "{events} events, {lagged} steps with somebody lagging, {canceled} compacted, {progress} progress"
+    );
 }

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mvcc::{Changes, Mvcc};
 use store::{Direction, Family, Options, Span, Store};
-use types::{
-    DeleteRange, Key, KeyRange, LeaseId, Put, RangeEnd, Revision, Txn, TxnOp, WatchId, WatchSpec,
-};
+use types::{DeleteRange, Key, KeyRange, LeaseId, Put, RangeEnd, Revision, Txn, TxnOp, WatchId, WatchSpec};
 use watch::{Fetch, Fetched, Hub, Limits, Outbox, StreamId, Taken};
 
 use crate::chance::Chance;
