@@ -29,8 +29,10 @@ use crate::post;
 use crate::rooms::{Rooms, Wing};
 use crate::shared::Shared;
 use crate::site::Site;
+use crate::tally::Tally;
 use crate::ticket::{ReadTicket, WriteTicket};
 use crate::window::Window;
+use crate::work::WorkMeasures;
 
 /// A run takes entries of up to this many bytes: a batch of the database is held in memory, and its tickets
 /// wait for all of it.
@@ -59,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) door: Door<WriteTicket, ReadTicket>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) seconds: Histogram,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) work: WorkMeasures,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) errands: Arc<Mailbox<Errand>>,
     // Nothing if the database is not in a folder.
@@ -217,11 +221,15 @@ impl Applier {
             tickets.push(entry.tickets);
             entries.push(Entry { index: entry.index, term: entry.term, data: entry.data });
         }
-        let Applied { outcomes, changes: changed } = machine.apply(&entries)?;
+        let applied = machine.apply(&entries)?;
+        self.parts.tally.applied(&applied);
+        let Applied { outcomes, changes: changed } = applied;
         self.tell_changes(&changes, &outcomes);
         self.parts.shared.set_applied(machine.position().index, bytes);
         self.parts.window.tell(changed);
-        self.parts.seconds.record(began.elapsed());
+        let took = began.elapsed();
+        self.parts.seconds.record(took);
+        self.parts.work.applied(took);
         for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
             let mut outcomes = outcomes.into_iter().enumerate();
             for (number, ticket) in tickets {
@@ -330,7 +338,10 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     fn install(&self, mark: &SnapshotMark) -> Result<(), String> {
         let site = self.parts.site.as_ref().ok_or("there is no folder for it")?;
         let began = Instant::now();
-        self.replace(site, SnapshotId { index: mark.index, term: mark.term })?;
+        self.parts.work.installing.set(1.0);
+        let replaced = self.replace(site, SnapshotId { index: mark.index, term: mark.term });
+        self.parts.work.installing.set(0.0);
+        replaced?;
         tracing::info!(
             { "snapshot-index" } = mark.index.0, { "snapshot-term" } = mark.term.0, took = ?began.elapsed(),
             "installed a snapshot"

@@ -1,5 +1,7 @@
 //! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
 
+use std::time::Instant;
+
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, RangeStream, Reply,
     SnapshotStream, Status, V2Reply, V2Ttl, WatchStream,
@@ -16,6 +18,7 @@ use types::{
 
 use crate::asking::{done, odd};
 use crate::member::Member;
+use crate::tally;
 
 #[async_trait]
 impl api::Member for Member {
@@ -37,7 +40,7 @@ impl api::Member for Member {
 
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault> {
         self.linearize(consistency).await?;
-        self.measures.ranges.increment(1);
+        self.measures.tally.range();
         let (revision, reply) = if self.is_small(&query) {
             self.house.wing.look().mvcc.range(&query)
         } else {
@@ -50,10 +53,7 @@ impl api::Member for Member {
     async fn put(&self, put: Put) -> Result<Reply<PutReply>, Fault> {
         let outcome = self.write(Command::Put(put)).await?;
         match done(outcome.result)? {
-            Effect::Put(reply) => {
-                self.measures.puts.increment(1);
-                Ok(self.reply(outcome.revision, reply))
-            }
+            Effect::Put(reply) => Ok(self.reply(outcome.revision, reply)),
             _ => Err(odd()),
         }
     }
@@ -61,10 +61,7 @@ impl api::Member for Member {
     async fn delete_range(&self, delete: DeleteRange) -> Result<Reply<DeleteReply>, Fault> {
         let outcome = self.write(Command::DeleteRange(delete)).await?;
         match done(outcome.result)? {
-            Effect::DeleteRange(reply) => {
-                self.measures.deletes.increment(1);
-                Ok(self.reply(outcome.revision, reply))
-            }
+            Effect::DeleteRange(reply) => Ok(self.reply(outcome.revision, reply)),
             _ => Err(odd()),
         }
     }
@@ -78,14 +75,12 @@ impl api::Member for Member {
                 .aside(move |rooms| rooms.mvcc.read_txn(&txn))
                 .await?
                 .map_err(|error| self.unreadable(error))?;
+            self.measures.tally.read_txn(&reply);
             return Ok(self.reply(revision, reply));
         }
         let outcome = self.write(Command::Txn(txn)).await?;
         match done(outcome.result)? {
-            Effect::Txn(reply) => {
-                self.measures.txns.increment(1);
-                Ok(self.reply(outcome.revision, reply))
-            }
+            Effect::Txn(reply) => Ok(self.reply(outcome.revision, reply)),
             _ => Err(odd()),
         }
     }
@@ -105,15 +100,19 @@ impl api::Member for Member {
     }
 
     async fn hash(&self) -> Result<Reply<u32>, Fault> {
+        let began = Instant::now();
         let hash = self.aside(|rooms| rooms.mvcc.hash()).await?.map_err(|error| self.unreadable(error))?;
+        self.measures.work.hash.record(began.elapsed());
         Ok(self.reply(self.revision(), hash))
     }
 
     async fn hash_kv(&self, revision: Option<Revision>) -> Result<Reply<KvHash>, Fault> {
+        let began = Instant::now();
         let hash = self
             .aside(move |rooms| rooms.mvcc.hash_kv(revision))
             .await?
             .map_err(|error| self.unreadable(error))?;
+        self.measures.work.hash_kv.record(began.elapsed());
         let body = KvHash { hash: hash.hash, compacted: hash.compacted, revision: hash.revision };
         Ok(self.reply(self.revision(), body))
     }
@@ -225,7 +224,9 @@ impl api::Member for Member {
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {
         self.linearize(consistency).await?;
-        Ok(self.v2_reply(self.house.wing.look().v2.get(&get, self.now())))
+        let result = self.house.wing.look().v2.get(&get, self.now());
+        self.measures.tally.v2_read(get.recursive, result.is_ok());
+        Ok(self.v2_reply(result))
     }
 
     async fn v2_write(&self, mut write: Write, ttl: V2Ttl) -> Result<V2Reply, Fault> {
@@ -241,10 +242,14 @@ impl api::Member for Member {
             | Write::CompareAndSwap { expiry, .. } => *expiry = expires,
             Write::Delete { .. } | Write::CompareAndDelete { .. } | Write::Expire { .. } => {}
         }
+        let action = tally::action_of(&write);
         let outcome = self.write(Command::V2 { write, now }).await?;
         match done(outcome.result)? {
             Effect::V2(Ok(events)) => Ok(self.v2_reply(Ok(events.into_iter().next().ok_or_else(odd)?))),
-            Effect::V2(Err(refusal)) => Ok(self.v2_reply(Err(refusal))),
+            Effect::V2(Err(refusal)) => {
+                self.measures.tally.v2_refused(action);
+                Ok(self.v2_reply(Err(refusal)))
+            }
             _ => Err(odd()),
         }
     }

@@ -21,6 +21,7 @@ use types::{ClusterId, Index};
 use crate::shared::Shared;
 use crate::site::{Prepared, Site};
 use crate::ticket::{ReadTicket, WriteTicket};
+use crate::work::WorkMeasures;
 
 /// A manifest may be that large, in bytes: enough for a terabyte in chunks of a mebibyte.
 const MANIFEST_BYTES_MAX: usize = 64 << 20;
@@ -43,6 +44,7 @@ pub(crate) struct Fetcher {
     transport: Arc<Transport>,
     door: Door<WriteTicket, ReadTicket>,
     shared: Arc<Shared>,
+    work: WorkMeasures,
     wanted: watch::Sender<Option<SnapshotOffer>>,
     // To be installed, perhaps.
     prepared: Mutex<Vec<Prepared>>,
@@ -67,10 +69,11 @@ impl Fetcher {
         transport: Arc<Transport>,
         door: Door<WriteTicket, ReadTicket>,
         shared: Arc<Shared>,
+        work: WorkMeasures,
     ) -> Self {
         let (wanted, prepared) = (watch::Sender::new(None), Mutex::default());
         let idle_since = Mutex::new(Instant::now());
-        Self { cluster, site, transport, door, shared, wanted, prepared, idle_since }
+        Self { cluster, site, transport, door, shared, work, wanted, prepared, idle_since }
     }
 
     /// From now on this one is wanted and no other. Returns at once.
@@ -158,10 +161,13 @@ impl Fetcher {
         let began = Instant::now();
         tracing::info!(from = %offer.from, snapshot = %id, "fetching a snapshot from the leader");
         let folder = site.snap();
-        let bytes = tokio::select! {
-            fetched = self.fetch_into(&folder, offer, id) => fetched?,
+        let receiving = self.work.receiving(offer.from);
+        let fetched = tokio::select! {
+            fetched = self.fetch_into(&folder, offer, id) => fetched,
             () = self.superseded(offer) => return Err(Break::Superseded),
         };
+        let bytes = fetched.inspect_err(|_| receiving.failed())?;
+        receiving.succeeded(began.elapsed());
         tracing::info!(from = %offer.from, snapshot = %id, bytes, took = ?began.elapsed(), "fetched a snapshot");
         let began = Instant::now();
         let prepared = site.prepare(&folder.join(id.receive_folder()), id).map_err(Break::Unfit)?;

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use apply::Position;
 use consensus::Mailbox;
-use stdx::chain;
+use stdx::{Clock, chain};
 use store::Store;
 use types::{Index, Revision};
 
 use crate::depot::Depot;
 use crate::member::House;
+use crate::work::WorkMeasures;
 
 /// How often it looks when there is nothing to sweep.
 const ROUND: Duration = Duration::from_millis(200);
@@ -54,8 +55,21 @@ impl Inherited {
     }
 }
 
+/// Where sweeps are noted.
+pub(crate) struct SweepLog {
+    pub(crate) work: WorkMeasures,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
 /// Runs until the box is closed; nothing is ever put into it.
-pub(crate) fn run(house: &House, depot: &Depot, space: Space, inherited: Inherited, stop: &Mailbox<()>) {
+pub(crate) fn run(
+    house: &House,
+    depot: &Depot,
+    space: Space,
+    inherited: Inherited,
+    log: SweepLog,
+    stop: &Mailbox<()>,
+) {
     let Inherited { milestones, bytes: inherited_bytes } = inherited;
     let mut keeper = Keeper {
         house,
@@ -66,6 +80,8 @@ pub(crate) fn run(house: &House, depot: &Depot, space: Space, inherited: Inherit
         released: Index(0),
         flushed_bytes: 0,
         swept: None,
+        sweeping: None,
+        log,
     };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
@@ -90,6 +106,9 @@ struct Keeper<'a> {
     flushed_bytes: u64,
     // The compaction whose history is gone, and from which database: a snapshot brings another.
     swept: Option<(Revision, Weak<Store>)>,
+    // When the sweep that is under way began.
+    sweeping: Option<Instant>,
+    log: SweepLog,
 }
 
 impl Keeper<'_> {
@@ -149,9 +168,17 @@ impl Keeper<'_> {
         if is_swept {
             return Ok(ROUND);
         }
+        let began = Instant::now();
         let step = rooms.mvcc.sweep(SWEEP_KEYS_MAX).map_err(|error| chain(&error))?;
+        if step.changes > 0 {
+            self.log.work.swept_step(began.elapsed(), step.removed);
+            self.sweeping.get_or_insert(began);
+        }
         if !step.done {
             return Ok(SWEEP_PAUSE);
+        }
+        if let Some(began) = self.sweeping.take() {
+            self.log.work.swept(began.elapsed(), self.log.clock.wall_ns());
         }
         self.swept = Some((compacted, Arc::downgrade(&rooms.store)));
         self.house.shared.set_swept(compacted);

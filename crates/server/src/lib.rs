@@ -43,6 +43,8 @@ mod post;
 mod timekeeper;
 
 mod measures;
+mod tally;
+mod work;
 
 pub mod folder;
 mod generation;

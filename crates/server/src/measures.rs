@@ -1,18 +1,25 @@
 //! The member's metrics, under etcd's names. What happens is counted where it happens; what merely is, is looked
 //! up when somebody asks.
 
-use telemetry::{Buckets, Counter, Gauge, Histogram, Registry};
-use types::MemberId;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use telemetry::{Buckets, Counter, Gauge, Histogram, Registry};
+use types::{Alarm, MemberId};
+
+use crate::asking::LARGE_READS_MAX;
 use crate::member::Member;
+use crate::tally::Tally;
+use crate::work::WorkMeasures;
+
+/// Alarms that are shown, with those that were lowered; clients may raise one for any id they like.
+const ALARMS_SHOWN_MAX: usize = 64;
 
 /// See the module.
 pub(crate) struct Measures {
     registry: Registry,
-    pub(crate) ranges: Counter,
-    pub(crate) puts: Counter,
-    pub(crate) deletes: Counter,
-    pub(crate) txns: Counter,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) work: WorkMeasures,
     pub(crate) proposals_failed: Counter,
     pub(crate) read_indexes_failed: Counter,
     pub(crate) promoted: Counter,
@@ -24,12 +31,22 @@ pub(crate) struct Measures {
     pub(crate) backend_defragment: Histogram,
     leader_changes: Counter,
     standing: Vec<Gauge>,
+    // Those that were raised at a look, in this life.
+    alarms: Mutex<Vec<Alarm>>,
 }
 
 /// A gauge that is looked up: its name, its help, and where the number comes from.
 type Standing = (&'static str, &'static str, fn(&Member) -> f64);
 
-const STANDING: [Standing; 16] = [
+const STANDING: &[Standing] = &[
+    ("etcd_mvcc_db_open_read_transactions", "Large reads that are under way.", |member| {
+        (LARGE_READS_MAX - member.large_reads.available_permits().min(LARGE_READS_MAX)) as f64
+    }),
+    (
+        "etcd_debugging_mvcc_db_total_size_in_bytes",
+        "The name of etcd 3.4 for etcd_mvcc_db_total_size_in_bytes.",
+        |member| member.house.wing.look().store.size_bytes() as f64,
+    ),
     ("etcd_disk_defrag_inflight", "Whether room is being given back to the disk: 1 or 0.", |member| {
         flag(member.defragmenter.is_running())
     }),
@@ -93,10 +110,8 @@ impl Measures {
         let gauge = |name, help| registry.gauge(name, help, &[]);
         let seconds = |name, help| registry.histogram(name, help, &[], Buckets::WAIT);
         Self {
-            ranges: counter("etcd_mvcc_range_total", "Total number of ranges seen by this member."),
-            puts: counter("etcd_mvcc_put_total", "Total number of puts seen by this member."),
-            deletes: counter("etcd_mvcc_delete_total", "Total number of deletes seen by this member."),
-            txns: counter("etcd_mvcc_txn_total", "Total number of txns seen by this member."),
+            tally: Arc::new(Tally::new(&registry)),
+            work: WorkMeasures::new(&registry),
             proposals_failed: counter(
                 "etcd_server_proposals_failed_total",
                 "The total number of failed proposals seen.",
@@ -139,6 +154,7 @@ impl Measures {
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
             ),
+            alarms: Mutex::default(),
             standing: STANDING.iter().map(|(name, help, _)| gauge(name, help)).collect(),
             registry,
         }
@@ -155,12 +171,30 @@ impl Measures {
         for (gauge, (_, _, look_up)) in self.standing.iter().zip(STANDING) {
             gauge.set(look_up(member));
         }
+        self.tally.show();
         self.look_at_peers(member);
+        self.look_at_alarms(member);
         self.registry.render()
     }
 }
 
 impl Measures {
+    fn look_at_alarms(&self, member: &Member) {
+        let raised = member.house.wing.look().alarms.list();
+        let mut alarms = self.alarms.lock();
+        for alarm in &raised {
+            if !alarms.contains(alarm) && alarms.len() < ALARMS_SHOWN_MAX {
+                alarms.push(*alarm);
+            }
+        }
+        for alarm in &*alarms {
+            let (whose, kind) = (alarm.member.to_string(), alarm.kind.to_string());
+            let labels = [("server_id", whose.as_str()), ("alarm_type", kind.as_str())];
+            let (name, help) = ("etcd_debugging_server_alarms", "Alarms: 1 for one that is raised.");
+            self.registry.gauge(name, help, &labels).set(flag(raised.contains(alarm)));
+        }
+    }
+
     fn look_at_peers(&self, member: &Member) {
         let local = member.id.to_string();
         for peer in member.house.transport.peers() {

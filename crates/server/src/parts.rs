@@ -49,7 +49,7 @@ impl Member {
             return Err(Fault::StreamFiltered);
         }
         self.linearize(consistency).await?;
-        self.measures.ranges.increment(1);
+        self.measures.tally.range();
         let (range, limit) = (query.range.clone(), query.limit);
         let count_first = query.count_only || limit > 0;
         let begin = move |rooms: &crate::rooms::Rooms| {

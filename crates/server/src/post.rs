@@ -93,7 +93,7 @@ impl Inbox for Letterbox {
                 "etcd_network_peer_round_trip_time_seconds",
                 "Round-Trip-Time histogram between peers",
                 &[("To", to.as_str())],
-                Buckets::WAIT,
+                Buckets::exponential(0.0001, 2.0, 16),
             );
             known.push((peer, histogram));
             known.len() - 1

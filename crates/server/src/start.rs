@@ -25,7 +25,7 @@ use crate::errand::{self, Errand};
 use crate::export::Exports;
 use crate::fetch::Fetcher;
 use crate::folder::{Folder, FolderError};
-use crate::housekeeper::{self, Inherited, Space};
+use crate::housekeeper::{self, Inherited, Space, SweepLog};
 use crate::load;
 use crate::measures::Measures;
 use crate::member::{House, Member};
@@ -191,6 +191,7 @@ impl Member {
                     Arc::clone(&transport),
                     door.clone(),
                     Arc::clone(&shared),
+                    measures.work.clone(),
                 );
                 let parts = Parts {
                     member: id,
@@ -200,6 +201,8 @@ impl Member {
                     door,
                     transport: Arc::clone(&transport),
                     seconds: measures.backend_commit.clone(),
+                    tally: Arc::clone(&measures.tally),
+                    work: measures.work.clone(),
                     fetcher: Arc::new(fetcher),
                     errands: Arc::clone(&errands),
                     site,
@@ -256,9 +259,10 @@ impl Member {
             Space { replay_bytes_max: config.replay_bytes_max, log_bytes_kept: config.log_bytes_kept };
         let (house, chores, depot) =
             (Arc::clone(&self.house), Arc::clone(&self.chores), Arc::clone(&self.depot));
+        let log = SweepLog { work: self.measures.work.clone(), clock: Arc::clone(&self.clock) };
         threads.push(
             named("housekeeper")
-                .spawn(move || housekeeper::run(&house, &depot, space, inherited, &chores))?,
+                .spawn(move || housekeeper::run(&house, &depot, space, inherited, log, &chores))?,
         );
         let (house, chores) = (Arc::clone(&self.house), Arc::clone(&self.chores));
         let duties = Duties {

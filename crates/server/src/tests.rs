@@ -262,6 +262,8 @@ async fn metrics_carry_the_names_of_etcd() {
         "etcd_mvcc_range_total 1",
         "etcd_mvcc_delete_total 0",
         "etcd_mvcc_txn_total 0",
+        "etcd_debugging_mvcc_put_total 1",
+        "etcd_debugging_mvcc_total_put_size_in_bytes 2",
         "etcd_mvcc_db_total_size_in_bytes ",
         "etcd_mvcc_db_total_size_in_use_in_bytes ",
         "etcd_debugging_mvcc_keys_total 1",
