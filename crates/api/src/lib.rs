@@ -6,16 +6,18 @@ mod fault;
 mod lease;
 pub mod level;
 mod upkeep;
+mod v2;
 mod watch;
 
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
 pub use types::{SharedEvent, WatchId, WatchSpec};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
+pub use v2::{V2Events, V2News, V2Reply, V2Ttl, V2Watching};
 pub use watch::{WatchBody, WatchReply, WatchStream};
 
 use async_trait::async_trait;
-use types::v2;
+use types::v2::{Get, Refusal, Watch, Write};
 use types::{
     Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, LeaseId, Limits, MemberId, MemberRecord,
     MemberUrl, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnReply,
@@ -114,27 +116,6 @@ pub enum AlarmAction {
     Raise(Alarm),
     /// Lower one.
     Lower(Alarm),
-}
-
-/// An answer of the v2 keyspace, with what its headers need.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct V2Reply {
-    /// The answer or the refusal.
-    pub result: Result<v2::Event, v2::Refusal>,
-    /// `X-Raft-Index`: the last index committed.
-    pub raft_index: Index,
-    /// `X-Raft-Term`.
-    pub raft_term: Term,
-}
-
-/// How long a v2 write lets its node live, as the client said it. The member's clock makes it absolute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum V2Ttl {
-    /// For ever.
-    #[default]
-    Never,
-    /// This many seconds from now.
-    Seconds(u64),
 }
 
 /// A member as the gateway knows it. All methods may be called from any task; none blocks the thread.
@@ -268,10 +249,17 @@ pub trait Member: Send + Sync + 'static {
     }
 
     /// Reads the v2 keyspace; `Linearizable` is v2's `quorum=true`.
-    async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault>;
+    async fn v2_get(&self, get: Get, consistency: Consistency) -> Result<V2Reply, Fault>;
 
     /// Writes the v2 keyspace. The expiry inside `write` is replaced by `ttl` on the member's clock.
-    async fn v2_write(&self, write: v2::Write, ttl: V2Ttl) -> Result<V2Reply, Fault>;
+    async fn v2_write(&self, write: Write, ttl: V2Ttl) -> Result<V2Reply, Fault>;
+
+    /// Waits for what happens in the v2 keyspace, on this member. The refusal is v2's own: what it asks for was
+    /// forgotten.
+    async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watching, Refusal>, Fault> {
+        let _ = watch;
+        Err(Fault::Unserved)
+    }
 
     /// Whether this member serves: a linearizable read decides, or with `Serializable` its own state.
     /// The error is the sentence that etcd's `/health` gives as its reason.

@@ -7,6 +7,7 @@
 //! INVARIANT: the same history has the same fingerprint in every version of this program.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use command::{Effect, Outcome, Refused};
 use parking_lot::Mutex;
@@ -197,7 +198,7 @@ impl Digest {
         }
     }
 
-    fn v2(&mut self, result: &Result<Vec<v2::Event>, v2::Refusal>) {
+    fn v2(&mut self, result: &Result<Vec<Arc<v2::Event>>, v2::Refusal>) {
         match result {
             Ok(events) => {
                 self.number(events.len() as u64);

@@ -361,7 +361,7 @@ impl Rooms<'_, '_> {
         write: &v2::Write,
         now: v2::Timestamp,
         batch: &mut Batch<'_>,
-    ) -> Result<Vec<v2::Event>, v2::Refusal> {
+    ) -> Result<Vec<Arc<v2::Event>>, v2::Refusal> {
         self.v2.apply(write, now, batch)
     }
 

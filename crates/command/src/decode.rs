@@ -189,6 +189,7 @@ fn v2_write(record: V2Record) -> Result<Write, DecodeError> {
         6 => Write::CompareAndDelete { path, condition },
         7 => Write::Expire {
             now: Timestamp(record.expires_at.ok_or(DecodeError::Unknown("expiry without a time"))?),
+            nodes_max: record.nodes_max.unwrap_or(u64::MAX),
         },
         _ => return Err(DecodeError::Unknown("v2 write")),
     })

@@ -197,7 +197,13 @@ fn v2_record(write: &Write) -> V2Record {
             }
         }
         // The time of an expiry is the command's own clock.
-        Write::Expire { now } => V2Record { kind: 7, expires_at: Some(now.0), ..V2Record::default() },
+        Write::Expire { now, nodes_max } => V2Record {
+            kind: 7,
+            expires_at: Some(now.0),
+            // Absent is "all", as it was before there was a limit.
+            nodes_max: (nodes_max != u64::MAX).then_some(nodes_max),
+            ..V2Record::default()
+        },
     }
 }
 

@@ -1,5 +1,7 @@
 //! What applying a command gives back: the only way up.
 
+use std::sync::Arc;
+
 use types::v2;
 use types::{Alarm, DeleteReply, Index, LeaseId, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
 
@@ -26,7 +28,7 @@ pub enum Effect {
     /// A compaction.
     Compact,
     /// A v2 write; its refusals are v2's own and count as an answer. An expiry has one event for each node.
-    V2(Result<Vec<v2::Event>, v2::Refusal>),
+    V2(Result<Vec<Arc<v2::Event>>, v2::Refusal>),
     /// A member was recorded.
     SetMember,
     /// Members were added, promoted, removed or got other URLs: all that are there now.

@@ -186,6 +186,8 @@ pub(crate) struct V2Record {
     pub(crate) prev_index: Option<u64>,
     #[prost(sint64, tag = "11")]
     pub(crate) now: i64,
+    #[prost(uint64, optional, tag = "12")]
+    pub(crate) nodes_max: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -72,7 +72,8 @@ fn samples() -> Vec<Command> {
         },
         Write::Delete { path: path.clone(), dir: true, recursive: true },
         Write::CompareAndDelete { path, condition },
-        Write::Expire { now: Timestamp(i64::MAX) },
+        Write::Expire { now: Timestamp(i64::MAX), nodes_max: u64::MAX },
+        Write::Expire { now: Timestamp(1), nodes_max: 4096 },
     ];
     let mut samples = vec![
         Command::Put(put("k")),

@@ -31,6 +31,7 @@ use crate::shared::Shared;
 use crate::site::Site;
 use crate::tally::Tally;
 use crate::ticket::{ReadTicket, WriteTicket};
+use crate::waits::Waits;
 use crate::window::Window;
 use crate::work::WorkMeasures;
 
@@ -65,6 +66,7 @@ pub(crate) struct Parts {
     pub(crate) work: WorkMeasures,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) errands: Arc<Mailbox<Errand>>,
+    pub(crate) waits: Arc<Waits>,
     // Nothing if the database is not in a folder.
     pub(crate) site: Option<Arc<Site>>,
 }
@@ -144,7 +146,8 @@ impl Applier {
         let mut stairs = self.stairs.lock();
         let machine = site.enthrone(prepared, stairs.machine.store())?;
         // What was read from the old one was committed, and is in the new one.
-        self.parts.wing.replace(Rooms::of(&machine));
+        let old = self.parts.wing.replace(Rooms::of(&machine));
+        self.parts.waits.resume(old.v2.index(), machine.v2());
         stairs.machine = machine;
         self.parts.window.replace(stairs.machine.mvcc());
         self.look_at_members();
@@ -256,6 +259,9 @@ impl Applier {
         }
         let (mut members, mut alarms) = (false, false);
         for outcome in outcomes.iter().flatten() {
+            if let Ok(Effect::V2(Ok(events))) = &outcome.result {
+                self.parts.waits.tell(events);
+            }
             members |= matches!(outcome.result, Ok(Effect::Members(_)));
             alarms |= matches!(outcome.result, Ok(Effect::Alarms(_)));
         }

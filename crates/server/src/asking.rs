@@ -168,7 +168,7 @@ impl Member {
             || self.house.wing.look().mvcc.key_count() <= KEYS_INLINE_MAX && query.at.is_none()
     }
 
-    pub(crate) fn v2_reply(&self, result: Result<v2::Event, v2::Refusal>) -> V2Reply {
+    pub(crate) fn v2_reply(&self, result: Result<Arc<v2::Event>, v2::Refusal>) -> V2Reply {
         let shared = &self.house.shared;
         V2Reply { result, raft_index: shared.commit(), raft_term: shared.term() }
     }

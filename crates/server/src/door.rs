@@ -1,10 +1,11 @@
 //! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, RangeStream, Reply,
-    SnapshotStream, Status, V2Reply, V2Ttl, WatchStream,
+    SnapshotStream, Status, V2Reply, V2Ttl, V2Watching, WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -224,7 +225,7 @@ impl api::Member for Member {
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {
         self.linearize(consistency).await?;
-        let result = self.house.wing.look().v2.get(&get, self.now());
+        let result = self.house.wing.look().v2.get(&get, self.now()).map(Arc::new);
         self.measures.tally.v2_read(get.recursive, result.is_ok());
         Ok(self.v2_reply(result))
     }
@@ -256,6 +257,16 @@ impl api::Member for Member {
 
     fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
         Ok(Box::new(self.open_watches(requires_leader)?))
+    }
+
+    async fn v2_watch(&self, watch: v2::Watch) -> Result<Result<V2Watching, v2::Refusal>, Fault> {
+        let shared = &self.house.shared;
+        Ok(self.house.waits.begin(watch, &self.house.wing).map(|(index, events)| V2Watching {
+            index,
+            raft_index: shared.commit(),
+            raft_term: shared.term(),
+            events,
+        }))
     }
 
     async fn health(&self, consistency: Consistency) -> Result<(), String> {

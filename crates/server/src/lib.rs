@@ -26,6 +26,7 @@ mod rooms;
 mod admission;
 mod shared;
 mod ticket;
+mod waits;
 
 mod watching;
 mod window;

@@ -23,6 +23,7 @@ use crate::measures::Measures;
 use crate::rooms::Wing;
 use crate::shared::{End, Shared};
 use crate::ticket::{ReadTicket, WriteTicket};
+use crate::waits::Waits;
 use crate::window::Window;
 
 /// How often somebody looks who waits for what is rare.
@@ -34,6 +35,7 @@ pub(crate) struct House {
     pub(crate) wing: Arc<Wing>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) transport: Arc<Transport>,
+    pub(crate) waits: Arc<Waits>,
 }
 
 impl House {

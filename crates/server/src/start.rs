@@ -36,6 +36,7 @@ use crate::shared::{REMOVED, Shared};
 use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
 use crate::timekeeper::{self, Duties};
+use crate::waits::Waits;
 use crate::window::Window;
 
 /// Proposals and reads that may wait to be seen by the replica; more are refused. A turn takes all of them at
@@ -171,6 +172,7 @@ impl Member {
         let window = Arc::new(Window::new(config.watch_limits()));
         let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
+        let waits = Arc::<Waits>::default();
         let mut made = None;
         let driver = Driver::start(
             driver_config,
@@ -205,6 +207,7 @@ impl Member {
                     work: measures.work.clone(),
                     fetcher: Arc::new(fetcher),
                     errands: Arc::clone(&errands),
+                    waits: Arc::clone(&waits),
                     site,
                 };
                 let applier = Arc::new(Applier::new(machine, parts));
@@ -214,7 +217,7 @@ impl Member {
             shared.applied_number(),
         )?;
         let (applier, transport) = made.expect("the driver makes its sink before it runs");
-        let house = Arc::new(House { driver, wing, shared, transport });
+        let house = Arc::new(House { driver, wing, shared, transport, waits });
         let member = Arc::new(Self {
             house: Arc::clone(&house),
             window,

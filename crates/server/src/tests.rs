@@ -218,7 +218,7 @@ fn v2_set(path: &str, expiry: Expiry) -> Write {
 async fn v2_value(member: &Member, path: &str) -> Option<String> {
     let get = v2::Get { path: v2::Path::clean(path), recursive: false, sorted: false };
     let event = member.v2_get(get, Consistency::Serializable).await.expect("answered").result.ok()?;
-    event.node.value.map(|value| String::from_utf8_lossy(&value).into_owned())
+    event.node.value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ impl Keeper<'_> {
         let now = Timestamp(self.duties.clock.wall_ns());
         if self.house.wing.look().v2.next_expiry().is_some_and(|due| due <= now) {
             // Dropped if this member leads no more when it comes to the log: the next leader has a clock too.
-            let command = Command::V2 { write: Write::Expire { now }, now };
+            let command = Command::V2 { write: Write::Expire { now, nodes_max: u64::MAX }, now };
             self.house.propose_chore(&command, Kind::Chore(shared.term()), WriteTicket::silent());
         }
     }

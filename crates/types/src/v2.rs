@@ -130,6 +130,19 @@ pub struct Get {
     pub sorted: bool,
 }
 
+/// A wait for what happens to a node, or to all below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Which node. It need not be there.
+    pub path: Path,
+    /// What happens below it counts too, except below hidden nodes.
+    pub recursive: bool,
+    /// All that happens; otherwise the first event ends it.
+    pub stream: bool,
+    /// The first index that counts, which may be past; `None` is whatever comes next.
+    pub since: Option<u64>,
+}
+
 /// A write, as it enters the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
@@ -199,10 +212,13 @@ pub enum Write {
         /// What must hold.
         condition: Condition,
     },
-    /// Remove every node whose time has come at `now` (the leader's clock, carried in the entry).
+    /// Remove the nodes whose time has come at `now` (the leader's clock, carried in the entry), those first that
+    /// were due first.
     Expire {
         /// The leader's clock.
         now: Timestamp,
+        /// No more nodes than this: what else is due goes with the next.
+        nodes_max: u64,
     },
 }
 
@@ -298,6 +314,8 @@ pub mod code {
     /// A field says nothing that can be understood; here also: the path is deeper than
     /// [`PATH_DEPTH_MAX`](super::PATH_DEPTH_MAX).
     pub const INVALID_FIELD: u16 = 209;
+    /// What a wait asks for is past, and not remembered any more.
+    pub const HISTORY_CLEARED: u16 = 401;
 }
 
 /// A refusal in v2's own form. `message` and HTTP status follow from the code; the gateway knows them.

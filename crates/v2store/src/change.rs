@@ -1,5 +1,7 @@
 //! What each kind of write means: first every check, then the change, then its event.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use types::v2::{Action, Condition, Event, Expiry, Path, Refusal, Timestamp, Write, code};
 
@@ -17,8 +19,19 @@ struct Making<'a> {
 }
 
 impl Keyspace {
-    /// Applies a write. A refusal changes nothing.
+    /// Applies a write, and remembers what it did. A refusal changes nothing.
     pub(crate) fn apply(
+        &mut self,
+        write: &Write,
+        now: Timestamp,
+        rows: &mut Rows<'_, '_>,
+    ) -> Result<Vec<Arc<Event>>, Refusal> {
+        let events: Vec<Arc<Event>> = self.change(write, now, rows)?.into_iter().map(Arc::new).collect();
+        self.remember(&events, rows);
+        Ok(events)
+    }
+
+    fn change(
         &mut self,
         write: &Write,
         now: Timestamp,
@@ -49,7 +62,7 @@ impl Keyspace {
                 self.check(path, condition)?;
                 self.take(Action::CompareAndDelete, path, now, rows)
             }
-            Write::Expire { now } => return Ok(self.expire(*now, rows)),
+            Write::Expire { now, nodes_max } => return Ok(self.expire(*now, *nodes_max, rows)),
         };
         Ok(vec![event])
     }
@@ -108,9 +121,11 @@ impl Keyspace {
         Ok(self.replace(Action::Update, path, value, expiry, refresh, now, rows))
     }
 
-    fn expire(&mut self, now: Timestamp, rows: &mut Rows<'_, '_>) -> Vec<Event> {
+    fn expire(&mut self, now: Timestamp, nodes_max: u64, rows: &mut Rows<'_, '_>) -> Vec<Event> {
         let mut events = Vec::new();
-        while let Some(path) = self.first_due(now) {
+        while (events.len() as u64) < nodes_max
+            && let Some(path) = self.first_due(now)
+        {
             events.push(self.take(Action::Expire, &path, now, rows));
         }
         events
@@ -129,7 +144,7 @@ impl Keyspace {
         let node = Node::new(self.next_index(), making.expiry.or_never(), content);
         let told = describe(making.path, &node, now);
         self.insert(making.path, node, rows);
-        let index = self.advance(rows);
+        let index = self.advance();
         Ok(Event { action, node: told, prev_node: None, index, refresh: false })
     }
 
@@ -160,7 +175,7 @@ impl Keyspace {
         });
         // A directory keeps its modified index, yet the event tells the new one. It is etcd's way.
         after.modified_index = index;
-        self.advance(rows);
+        self.advance();
         Event { action, node: after, prev_node: Some(before), index, refresh }
     }
 
@@ -170,7 +185,7 @@ impl Keyspace {
         let node = self.find(path).expect("the caller found it");
         let (told, prev_node) = (removed(path, node, index), Some(describe(path, node, now)));
         self.remove(path, rows);
-        self.advance(rows);
+        self.advance();
         Event { action, node: told, prev_node, index, refresh: false }
     }
 

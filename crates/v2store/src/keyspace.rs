@@ -2,9 +2,11 @@
 //! is in `change`, how nodes are told to clients in `answer`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use types::v2::{PATH_DEPTH_MAX, Path, Refusal, Timestamp, code};
+use types::v2::{Event, PATH_DEPTH_MAX, Path, Refusal, Timestamp, code};
 
+use crate::history::{HISTORY_EVENTS_MAX, History};
 use crate::node::{Content, Node};
 use crate::row::Rows;
 
@@ -15,6 +17,7 @@ pub(crate) struct Keyspace {
     /// Every node that goes one day, in the order of going; of those that go together, in the order of paths.
     due: BTreeSet<(Timestamp, Path)>,
     index: u64,
+    history: History,
 }
 
 /// Why a path leads nowhere.
@@ -27,8 +30,26 @@ pub(crate) enum Miss {
 }
 
 impl Keyspace {
-    pub(crate) fn new(index: u64) -> Self {
-        Self { root: Node::root(), due: BTreeSet::new(), index }
+    pub(crate) fn new(index: u64, history: History) -> Self {
+        Self { root: Node::root(), due: BTreeSet::new(), index, history }
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Remembers what a write did, in memory and in rows.
+    pub(crate) fn remember(&mut self, events: &[Arc<Event>], rows: &mut Rows<'_, '_>) {
+        if events.is_empty() {
+            return;
+        }
+        rows.put_index(self.index);
+        // Of a large expiry only the last are kept.
+        let skipped = events.len().saturating_sub(HISTORY_EVENTS_MAX as usize);
+        for event in events.iter().skip(skipped) {
+            rows.put_event(event);
+            self.history.push(Arc::clone(event));
+        }
     }
 
     pub(crate) fn index(&self) -> u64 {
@@ -163,9 +184,8 @@ impl Keyspace {
     }
 
     /// One event happened.
-    pub(crate) fn advance(&mut self, rows: &mut Rows<'_, '_>) -> u64 {
+    pub(crate) fn advance(&mut self) -> u64 {
         self.index = self.next_index();
-        rows.put_index(self.index);
         self.index
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The tree is in memory, where reads find it; every change also stages rows of `Family::V2` into the batch that
 //! its log entry fills, so that the files hold the same tree. Time is an argument: nothing here asks a clock.
-//! It never talks to watchers; a change returns its events, and whoever applied it hands them on.
+//! It never talks to watchers; a change returns its events, and whoever applied it hands them on. The last thousand
+//! are remembered, in memory and on disk, for those who ask later.
 //!
 //! A reader may see a change before its batch is written. That is sound: the change is committed in the log by
 //! then, and a write that fails ends the process before anything was acknowledged on the strength of it.
@@ -14,15 +15,20 @@
 
 mod answer;
 mod change;
+mod history;
 mod keyspace;
 mod load;
 mod node;
+mod record;
 mod row;
+
+use std::sync::Arc;
 
 use parking_lot::RwLock;
 use store::{Batch, Store};
-use types::v2::{Event, Get, Refusal, Timestamp, Write};
+use types::v2::{Event, Get, Refusal, Timestamp, Watch, Write, code};
 
+pub use history::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, concerns, ends_directory, lineage};
 use keyspace::Keyspace;
 pub use load::OpenError;
 pub use row::Damage;
@@ -35,6 +41,17 @@ pub const INDEX_FIRST: u64 = 3;
 /// The v2 keyspace of one member. Any thread may read; one applies.
 pub struct V2Store {
     keyspace: RwLock<Keyspace>,
+}
+
+/// A piece of the past, as a watch sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// What happened, in order.
+    pub events: Vec<Arc<Event>>,
+    /// The first index that was not looked at: after the last event, unless there may be more.
+    pub next: u64,
+    /// The index of the keyspace when it was looked at.
+    pub index: u64,
 }
 
 impl V2Store {
@@ -60,9 +77,27 @@ impl V2Store {
         self.keyspace.read().next_expiry()
     }
 
+    /// What a watch has missed: up to `events_max` events from `since` on, or 401 when some of what it asks for may
+    /// have been forgotten.
+    pub fn seek(&self, watch: &Watch, since: u64, events_max: usize) -> Result<Missed, Refusal> {
+        let keyspace = self.keyspace.read();
+        let oldest = keyspace.history().oldest();
+        if since < oldest {
+            let cause = format!("the requested history has been cleared [{oldest}/{since}]");
+            return Err(keyspace.refuse(code::HISTORY_CLEARED, cause));
+        }
+        let (events, next) = keyspace.history().seek(watch, since, events_max);
+        Ok(Missed { events, next, index: keyspace.index() })
+    }
+
     /// Applies a write: changes the tree at once and stages the rows. `now` only decides the seconds left in the
-    /// answer. Exactly one event comes back, of an `Expire` one for each node that was due, which may be none.
-    pub fn apply(&self, write: &Write, now: Timestamp, batch: &mut Batch<'_>) -> Result<Vec<Event>, Refusal> {
+    /// answer. Exactly one event comes back, of an `Expire` one for each node that went, which may be none.
+    pub fn apply(
+        &self,
+        write: &Write,
+        now: Timestamp,
+        batch: &mut Batch<'_>,
+    ) -> Result<Vec<Arc<Event>>, Refusal> {
         self.keyspace.write().apply(write, now, &mut Rows::new(batch))
     }
 }

@@ -6,9 +6,10 @@
 
 use bytes::Bytes;
 use store::{Batch, Family};
-use types::v2::Timestamp;
+use types::v2::{Event, Timestamp};
 
 use crate::node::{Content, Node};
+use crate::record;
 
 /// Where `Family::Meta` holds the index: eight bytes, big-endian, and their checksum.
 pub(crate) const INDEX_KEY: &[u8] = b"v2/index";
@@ -40,6 +41,13 @@ impl<'a, 's> Rows<'a, 's> {
     pub(crate) fn remove_subtree(&mut self, path: &str) {
         let after = format!("{path}0");
         self.batch.delete_range(Family::V2, &key(path), after.as_bytes());
+    }
+
+    pub(crate) fn put_event(&mut self, event: &Event) {
+        let key = record::key(event.index);
+        let mut row = record::encode(event);
+        seal(&key, &mut row);
+        self.batch.put(Family::V2, &key, &row);
     }
 
     pub(crate) fn put_index(&mut self, index: u64) {
@@ -99,6 +107,11 @@ pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Node, Damage> {
         _ => return Err(Damage::Flags),
     };
     Ok(Node { created_index, modified_index, expiration, content })
+}
+
+/// The event in its row.
+pub(crate) fn decode_event(key: &[u8], row: &[u8]) -> Result<Event, Damage> {
+    record::decode(unseal(key, row)?)
 }
 
 /// The index in its row.

@@ -278,6 +278,7 @@ impl Member for Fake {
         } else {
             Ok(event(Action::Get, file(key), None))
         };
+        let result = result.map(Arc::new);
         Ok(V2Reply { result, raft_index: Index(9), raft_term: Term(3) })
     }
 
@@ -312,6 +313,7 @@ impl Member for Fake {
             }
             Write::Expire { .. } => Err(Refusal { code: 400, cause: String::new(), index: 7 }),
         };
+        let result = result.map(Arc::new);
         Ok(V2Reply { result, raft_index: Index(9), raft_term: Term(3) })
     }
 

@@ -176,7 +176,7 @@ impl World {
         }
         self.trace.say(self.now, || format!("{place}    proposes to expire what is due at {now:?}"));
         self.checks.expiry.proposes(place, &standing, now, clock);
-        let command = Command::V2 { write: Write::Expire { now }, now };
+        let command = Command::V2 { write: Write::Expire { now, nodes_max: u64::MAX }, now };
         let kind = if anybody { Kind::Normal } else { Kind::Chore(standing.term) };
         let proposal = Proposal { data: command.encode(), ticket: u64::MAX, kind };
         life.replica.propose(&mut vec![proposal]);

@@ -138,7 +138,7 @@ impl Chance {
             }
             12 => Write::CompareAndDelete { path, condition: self.condition(index) },
             13..15 => Write::Delete { path, dir: self.coin(), recursive: self.coin() },
-            _ => Write::Expire { now },
+            _ => Write::Expire { now, nodes_max: u64::MAX },
         }
     }
 }

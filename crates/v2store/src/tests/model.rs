@@ -104,7 +104,7 @@ impl Model {
                 }
                 Ok(vec![self.drop(Action::Delete, path, now)])
             }
-            Write::Expire { now } => {
+            Write::Expire { now, .. } => {
                 let mut events = Vec::new();
                 loop {
                     let due =

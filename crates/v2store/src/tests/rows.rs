@@ -50,7 +50,9 @@ fn a_subtree_is_one_span_and_takes_nothing_else_with_it() {
     for path in kept {
         assert!(get(path).is_ok(), "{path:?}");
     }
-    let events = bench.apply(&Write::Expire { now: after_ms(9000) }, after_ms(9000)).expect("never refused");
+    let events = bench
+        .apply(&Write::Expire { now: after_ms(9000), nodes_max: u64::MAX }, after_ms(9000))
+        .expect("never refused");
     assert_eq!(events.len(), kept.len(), "what was deleted is not due any more");
     assert_eq!(bench.v2.next_expiry(), None);
 }
@@ -62,11 +64,16 @@ fn what_is_due_goes_in_the_order_of_time_and_then_of_paths() {
         bench.apply(&set(path, "v", Expiry::At(after_ms(at_ms))), after_ms(0)).expect("set");
     }
     assert_eq!(bench.v2.next_expiry(), Some(after_ms(1)));
-    let events = bench.apply(&Write::Expire { now: after_ms(3) }, after_ms(99)).expect("never refused");
+    let events = bench
+        .apply(&Write::Expire { now: after_ms(3), nodes_max: u64::MAX }, after_ms(99))
+        .expect("never refused");
     let gone: Vec<_> = events.iter().map(|event| (event.node.key.as_str(), event.index)).collect();
     assert_eq!(gone, [("/d", 9), ("/a", 10), ("/b", 11), ("/c", 12)]);
     assert_eq!(bench.v2.next_expiry(), Some(after_ms(4)));
-    assert_eq!(bench.apply(&Write::Expire { now: after_ms(3) }, after_ms(3)), Ok(Vec::new()));
+    assert_eq!(
+        bench.apply(&Write::Expire { now: after_ms(3), nodes_max: u64::MAX }, after_ms(3)),
+        Ok(Vec::new())
+    );
     assert_eq!(bench.v2.index(), 12, "an expiry of nothing takes no index");
 }
 
@@ -119,7 +126,8 @@ fn a_path_may_be_as_deep_as_the_limit_and_no_deeper() {
     assert_eq!((depth, node.key), (PATH_DEPTH_MAX, deepest));
     let top = Write::Delete { path: Path::clean("/a"), dir: true, recursive: true };
     bench.apply(&top, after_ms(0)).expect("delete");
-    assert_eq!(rows(&bench, Family::V2), [""; 0]);
+    let nodes = rows(&bench, Family::V2).into_iter().filter(|row| row.starts_with('/'));
+    assert_eq!(nodes.count(), 0);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Teller {
                 let end_ms = self.clock_ms + seconds.parse::<i64>().expect("seconds") * 1000;
                 while self.clock_ms < end_ms {
                     self.clock_ms += 500;
-                    let write = Write::Expire { now: self.now() };
+                    let write = Write::Expire { now: self.now(), nodes_max: u64::MAX };
                     self.events
                         .extend(self.bench.apply(&write, self.now()).expect("expiry is never refused"));
                 }

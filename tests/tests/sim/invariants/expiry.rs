@@ -42,7 +42,7 @@ impl Expiries {
     ) -> Result<u64, Violation> {
         let mut expired = 0;
         for (command, outcome) in commands.iter().zip(outcomes) {
-            if let Command::V2 { write: Write::Expire { now }, .. } = command {
+            if let Command::V2 { write: Write::Expire { now, .. }, .. } = command {
                 expired += self.expired(term, *now, outcome)?;
             }
         }
