@@ -3,6 +3,7 @@
 //!
 //! A write counts on every member that applies it, as in etcd, and so does a delete by the end of a lease.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use apply::Applied;
@@ -212,7 +213,7 @@ impl Tally {
         }
     }
 
-    fn v2_written(&self, events: &[v2::Event]) {
+    fn v2_written(&self, events: &[Arc<v2::Event>]) {
         for event in events {
             if event.action == Action::Expire {
                 self.expires.increment(1);
