@@ -18,10 +18,18 @@ const COPIED_BYTES_MAX: usize = 32 << 10;
 /// Events, and the bytes that they hold.
 pub(crate) type Events = (Arc<[Arc<SharedEvent>]>, usize);
 
-/// A change, what it replaced if that is known, and the event in both forms once somebody wanted it.
+/// What a change replaced.
+enum Previous {
+    /// It has to be looked up.
+    Unknown,
+    /// It was read with the change.
+    Known(Option<KeyValue>),
+}
+
+/// A change, what it replaced, and the event in both forms once somebody wanted it.
 struct Item {
     change: Change,
-    previous: Option<Option<KeyValue>>,
+    previous: Previous,
     plain: Option<Arc<SharedEvent>>,
     full: Option<Arc<SharedEvent>>,
 }
@@ -35,7 +43,10 @@ impl Batch {
     /// `previous` is empty or as long as `changes`.
     pub(crate) fn new(changes: Vec<Change>, previous: Vec<Option<KeyValue>>) -> Self {
         let mut previous = previous.into_iter();
-        let item = |change| Item { change, previous: previous.next(), plain: None, full: None };
+        let item = |change| {
+            let previous = previous.next().map_or(Previous::Unknown, Previous::Known);
+            Item { change, previous, plain: None, full: None }
+        };
         Self { items: changes.into_iter().map(item).collect() }
     }
 
@@ -86,10 +97,10 @@ impl Item {
         if let Some(event) = &self.full {
             return Ok(Arc::clone(event));
         }
-        let previous = match self.previous.take() {
-            Some(previous) => previous,
-            None if self.change.is_creation() => None,
-            None => mvcc.previous(&self.change)?,
+        let previous = match std::mem::replace(&mut self.previous, Previous::Known(None)) {
+            Previous::Known(previous) => previous,
+            Previous::Unknown if self.change.is_creation() => None,
+            Previous::Unknown => mvcc.previous(&self.change)?,
         };
         let event = if previous.is_none() { self.plain() } else { share(&self.change, previous) };
         self.full = Some(Arc::clone(&event));

@@ -58,7 +58,7 @@ impl Hub {
         let Some(&(group, first)) = hits.first() else { return Ok(()) };
         let index = if until.is_some() { lagging } else { synced };
         let first = batch.revision(first);
-        let mut shared: [Option<Option<Events>>; Taste::COUNT] = Default::default();
+        let mut shared: [Shared; Taste::COUNT] = Default::default();
         for &slot in index.members(group) {
             let watcher = &mut watchers[slot as usize];
             let mut from = watcher.from;
@@ -74,10 +74,13 @@ impl Hub {
                 batch.events(hits, taste, from, mvcc)?
             } else {
                 let shared = &mut shared[taste.number()];
-                if shared.is_none() {
-                    *shared = Some(batch.events(hits, taste, from, mvcc)?);
+                if matches!(shared, Shared::Unmade) {
+                    *shared = batch.events(hits, taste, from, mvcc)?.map_or(Shared::Nothing, Shared::Made);
                 }
-                shared.clone().flatten()
+                match shared {
+                    Shared::Made(events) => Some(events.clone()),
+                    Shared::Unmade | Shared::Nothing => None,
+                }
             };
             if let Some(events) = events {
                 watcher.set_told(true);
@@ -112,6 +115,15 @@ impl Hub {
         }
         self.touched = touched;
     }
+}
+
+/// The events of a batch for those of a group that want the same.
+#[derive(Default)]
+enum Shared {
+    #[default]
+    Unmade,
+    Nothing,
+    Made(Events),
 }
 
 /// A stream keeps room for so many replies from one delivery to the next.

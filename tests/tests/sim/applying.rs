@@ -1,7 +1,7 @@
 //! What a member does with committed entries: it applies them in runs, tells its replica of changes of the
 //! membership, answers tickets, and lets reads go whose index is reached.
 
-use apply::Entry;
+use apply::{Applied, Entry};
 use command::{Command, Outcome, decode_run};
 use consensus::{Change, Committed, Kind, Proposal};
 use types::v2::{Expiry, Timestamp, Write};
@@ -39,11 +39,11 @@ impl World {
             .iter()
             .map(|entry| Entry { index: entry.index, term: entry.term, data: entry.data.clone() })
             .collect();
-        let outcomes = life
+        let Applied { outcomes, changes } = life
             .machine
             .apply(&entries)
-            .map_err(|error| Violation::new("apply", format!("member {place}: {}", words(&error))))?
-            .outcomes;
+            .map_err(|error| Violation::new("apply", format!("member {place}: {}", words(&error))))?;
+        life.window.tell(changes, self.planted);
         for (entry, outcomes) in run.into_iter().zip(outcomes) {
             self.applied(place, &entry, &outcomes)?;
             for (number, operation) in entry.tickets {

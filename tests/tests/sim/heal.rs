@@ -7,7 +7,7 @@ use crate::clients::put;
 use crate::disk::rows_of;
 use crate::history::{Answer, Ask};
 use crate::invariants::linearizable::{self, Past};
-use crate::invariants::{Verdict, Violation, events, reads, require, state};
+use crate::invariants::{Verdict, Violation, events, reads, require, state, watches};
 use crate::member::{Seat, words};
 use crate::plan::{ELECTION_TICKS, TICK, Weather};
 use crate::world::{Event, World};
@@ -132,6 +132,10 @@ impl World {
         let past = Past::of(&self.history, &self.checks.committed)?;
         linearizable::check(&self.history, &past)?;
         reads::check(&self.history, &past)?;
+        self.watch_to_the_end(&self.seated())?;
+        for (range, previous, told) in self.watchers.told() {
+            watches::check(range, previous, told, &past)?;
+        }
         for place in self.seated() {
             let Some(life) = &self.members[place].life else { continue };
             events::check(place, &life.machine, &past)?;

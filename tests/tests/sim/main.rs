@@ -21,6 +21,7 @@ mod storing;
 mod trace;
 mod troubles;
 mod turn;
+mod watching;
 mod world;
 
 use planted::Planted;

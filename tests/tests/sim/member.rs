@@ -23,6 +23,7 @@ use crate::disk::{Lent, LogDisk, Manners, Row, Rows, rows_of};
 use crate::invariants::Violation;
 use crate::network::Micros;
 use crate::planted::Planted;
+use crate::watching::Window;
 
 /// A row of the members that is shorter says that its member was removed.
 const TOMBSTONE_BYTES_MAX: usize = 9;
@@ -87,7 +88,9 @@ pub(crate) struct Life {
     pub(crate) wal: Wal,
     /// The state.
     pub(crate) machine: Machine,
-    // After the machine, so that nobody holds the store any more when it is given back.
+    /// Its watches.
+    pub(crate) window: Window,
+    // After the machine and the window, so that nobody holds the store any more when it is given back.
     pub(crate) lent: Lent,
     /// raft.
     pub(crate) replica: Replica<u64, u64>,
@@ -276,6 +279,7 @@ impl Member {
             number: self.lives,
             released: wal.first_index().saturating_sub(1),
             wal,
+            window: Window::new(machine.mvcc()),
             machine,
             lent,
             replica,

@@ -61,11 +61,19 @@ pub(crate) enum Planted {
     RemovedReturns,
     /// Two members have the same log.
     SharedLog,
+    /// While a part of the history is read for watches that lag, a change is not told to the others.
+    WatchLosesChange,
+    /// A stream of watches gives its last reply twice.
+    WatchTellsTwice,
+    /// A progress reply says what the member has applied, sent or not.
+    WatchProgressEarly,
+    /// What an installed snapshot brought counts as told.
+    WatchForgetsInstall,
 }
 
 impl Planted {
     /// All of them.
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::AcknowledgeBeforeSync,
         Self::IgnoreFileSync,
         Self::IgnoreFolderSync,
@@ -92,6 +100,10 @@ impl Planted {
         Self::IgnoreChange,
         Self::RemovedReturns,
         Self::SharedLog,
+        Self::WatchLosesChange,
+        Self::WatchTellsTwice,
+        Self::WatchProgressEarly,
+        Self::WatchForgetsInstall,
     ];
 }
 

@@ -105,6 +105,7 @@ impl Counts {
         self.terms += other.terms;
         self.expired += other.expired;
         self.reads += other.reads;
+        self.watched += other.watched;
         self.wait_ticks_max = self.wait_ticks_max.max(other.wait_ticks_max);
     }
 }

@@ -17,6 +17,7 @@ use crate::disk::{Lent, Row, Rows, rows_of};
 use crate::invariants::{Verdict, Violation, logs, state};
 use crate::member::{Files, Life, place_of};
 use crate::planted::Planted;
+use crate::watching::Window;
 use crate::world::{Event, World};
 
 /// Why a write ended a member.
@@ -84,6 +85,7 @@ impl World {
             crashes: !self.healing,
             files: &mut member.files,
             machine: &mut life.machine,
+            window: &mut life.window,
             lent: &mut life.lent,
             applying: &mut life.applying,
             fetched: &mut life.fetched,
@@ -214,6 +216,7 @@ struct Mason<'a> {
     crashes: bool,
     files: &'a mut Files,
     machine: &'a mut Machine,
+    window: &'a mut Window,
     lent: &'a mut Lent,
     applying: &'a mut VecDeque<Committed<u64>>,
     fetched: &'a mut BTreeMap<Bytes, Rows>,
@@ -253,6 +256,7 @@ impl Mason<'_> {
         let lent = Lent::with(&rows).map_err(|error| failed(&error))?;
         *self.machine = Machine::open(Arc::clone(lent.store())).map_err(|error| failed(&error))?;
         *self.lent = lent;
+        self.window.replace(self.machine.mvcc(), self.planted);
         *self.files = Files { rows, position, origin };
         let index = self.machine.position().index;
         self.applying.retain(|entry| entry.index > index);

@@ -20,6 +20,7 @@ use crate::network::{Micros, Network, Parcel};
 use crate::plan::{Plan, TICK};
 use crate::planted::{Planted, with_sequence};
 use crate::trace::Trace;
+use crate::watching::Watchers;
 use types::MemberId;
 
 /// Something that will happen.
@@ -49,6 +50,8 @@ pub(crate) enum Event {
     Start(usize),
     /// A member's disk has room again.
     Room(usize),
+    /// Watchers look.
+    Watch,
 }
 
 /// Why an event belongs to a member's life that may be over.
@@ -111,6 +114,8 @@ pub(crate) struct Counts {
     pub(crate) terms: u64,
     /// v2 nodes that expired.
     pub(crate) expired: u64,
+    /// Replies to watchers.
+    pub(crate) watched: u64,
     /// Reads checked.
     pub(crate) reads: u64,
     /// The longest time that the phase without troubles had to wait for something, in ticks.
@@ -141,6 +146,7 @@ pub(crate) struct World {
     pub(crate) quiet: bool,
     /// States that can be fetched, by the name under which they are offered.
     pub(crate) shelf: BTreeMap<Bytes, Rows>,
+    pub(crate) watchers: Watchers,
     events: BinaryHeap<Reverse<Due>>,
     sequence: u64,
 }
@@ -179,6 +185,7 @@ impl World {
             quiet: false,
             compacted: 0,
             shelf: BTreeMap::new(),
+            watchers: Watchers::new(seed),
             events: BinaryHeap::new(),
             sequence: 0,
             plan,
@@ -211,6 +218,7 @@ impl World {
             self.at(at, Event::Act(client));
         }
         self.at(15 * TICK, Event::Trouble);
+        self.at(5 * TICK, Event::Watch);
         self.run_until(self.plan.troubled)?;
         self.heal()
     }
@@ -266,6 +274,7 @@ impl World {
             }
             Event::Trouble => self.trouble(),
             Event::Start(place) => self.start(place),
+            Event::Watch => self.watch(),
             Event::Room(place) => {
                 self.members[place].manners.full.store(false, std::sync::atomic::Ordering::Relaxed);
                 Ok(())

@@ -226,7 +226,9 @@ impl World {
                     let range = KeyRange::from_wire(start, end);
                     let doomed: Vec<Vec<u8>> =
                         self.past.keys.keys().filter(|key| range.contains(key)).cloned().collect();
-                    doomed.iter().for_each(|key| self.past.delete(revision, key));
+                    for key in doomed {
+                        self.past.delete(revision, &key);
+                    }
                     txn.success.push(TxnOp::Delete(DeleteRange { range, prev_kv: false }));
                 } else {
                     let value = vec![b'v'; self.chance.below(40) as usize];

@@ -1,5 +1,4 @@
-//! What a watch would tell. Watches do not exist yet; what they will be made of does: the history by revision. It is
-//! gapless from the compacted revision on, every revision changed something, and every member tells the same.
+//! What watches are made of, the history by revision: it is gapless from the compacted revision on, every revision changed something, and every member tells the same.
 
 use apply::Machine;
 use types::{KeyRange, RangeQuery, Revision};

@@ -2,7 +2,7 @@
 //!
 //! Two kinds: what is checked while the run goes on ([`leaders`], [`promises`], [`logs`], [`committed`], [`state`],
 //! [`expiry`], [`membership`]) and what is checked of the recorded history afterwards ([`linearizable`],
-//! [`reads`], [`events`]).
+//! [`reads`], [`events`], [`watches`]).
 
 pub(crate) mod committed;
 pub(crate) mod events;
@@ -15,6 +15,7 @@ pub(crate) mod model;
 pub(crate) mod promises;
 pub(crate) mod reads;
 pub(crate) mod state;
+pub(crate) mod watches;
 
 use std::fmt;
 
