@@ -82,6 +82,8 @@ pub struct Committed<W> {
 pub struct Readable<R> {
     /// The index to wait for.
     pub index: Index,
+    /// Who was confirmed to lead after the reads came in, and in which term.
+    pub leader: (Term, MemberId),
     /// The tickets.
     pub tickets: Vec<R>,
 }

@@ -131,7 +131,7 @@ impl<W, R> Replica<W, R> {
             self.reads.hold(asked.since, &mut asked.tickets);
             return None;
         }
-        Some(Readable { index: Index(index), tickets: asked.tickets })
+        Some(Readable { index: Index(index), leader: (asked.term, asked.leader), tickets: asked.tickets })
     }
 }
 

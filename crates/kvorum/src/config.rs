@@ -55,6 +55,8 @@ pub struct Config {
     pub corrupt_check_every: Option<Duration>,
     /// How often a quiet watch is told that nothing happened.
     pub watch_progress_every: Duration,
+    /// Whether leaders write down how long leases still live.
+    pub lease_checkpoints: bool,
     /// Whether to go on alone.
     pub force_new_cluster: bool,
     /// What the log leaves out.
@@ -135,6 +137,11 @@ pub enum ConfigError {
         "--proxy={0} is not offered: the v2 proxy is gone, as in etcd since 3.6; clients can use the members' own URLs"
     )]
     Proxy(String),
+    /// A half without the other.
+    #[error(
+        "setting experimental-enable-lease-checkpoint-persist requires experimental-enable-lease-checkpoint"
+    )]
+    CheckpointsNotEnabled,
     /// One setting under two names.
     #[error(
         "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please use --corrupt-check-time only"
@@ -191,12 +198,22 @@ impl Config {
             corrupt_check_at_start: yes(settings, "experimental-initial-corrupt-check"),
             corrupt_check_every: corrupt_check_every(settings)?,
             watch_progress_every: watch_progress_every(settings)?,
+            lease_checkpoints: lease_checkpoints(settings)?,
             force_new_cluster: yes(settings, "force-new-cluster"),
             log_level: settings.value("log-level").parse().unwrap_or_default(),
             log_outputs: log_outputs(settings.value("log-outputs"))?,
             name,
         })
     }
+}
+
+/// Whether leaders write down how long leases still live. Here that is always kept.
+fn lease_checkpoints(settings: &Settings) -> Result<bool, ConfigError> {
+    let enabled = yes(settings, "experimental-enable-lease-checkpoint");
+    if yes(settings, "experimental-enable-lease-checkpoint-persist") && !enabled {
+        return Err(ConfigError::CheckpointsNotEnabled);
+    }
+    Ok(enabled)
 }
 
 /// Heartbeat and election time-out in ms.

@@ -220,6 +220,20 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(
         Clustering,
+        "experimental-enable-lease-checkpoint",
+        Bool,
+        "false",
+        "Have the leader write down now and then how long leases still live, for the next one to go on from.",
+    ),
+    flag(
+        Clustering,
+        "experimental-enable-lease-checkpoint-persist",
+        Bool,
+        "false",
+        "Needs the flag above, and adds nothing: what is written down is always kept.",
+    ),
+    flag(
+        Clustering,
         "corrupt-check-time",
         Duration,
         "0s",

@@ -23,6 +23,8 @@ use crate::peer;
 
 /// Memory for the database's tables, caches and filters together, in bytes.
 const DATABASE_MEMORY_BYTES: usize = 128 << 20;
+/// How often the time left of leases is written down, as in etcd.
+const LEASE_CHECKPOINT_EVERY: Duration = Duration::from_mins(5);
 /// Size of a log segment, in bytes. Released segments are used again, so small ones keep the log small.
 const SEGMENT_BYTES: u64 = 16 << 20;
 /// The database is flushed when a restart would have to replay this many bytes of log.
@@ -190,6 +192,7 @@ fn server_config(config: &Config, beginning: Beginning, registry: Registry, peer
         strict_reconfiguration: config.strict_reconfiguration,
         learners_max: config.learners_max,
         corrupt_check_at_start: config.corrupt_check_at_start,
+        lease_checkpoint_every: config.lease_checkpoints.then_some(LEASE_CHECKPOINT_EVERY),
         corrupt_check_every: config.corrupt_check_every,
         watch_progress_every: config.watch_progress_every,
         peers,

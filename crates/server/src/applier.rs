@@ -25,6 +25,7 @@ use types::{Alarm, AlarmKind, MemberId};
 
 use crate::errand::Errand;
 use crate::fetch::Fetcher;
+use crate::lessor::Keeper;
 use crate::post;
 use crate::rooms::{Rooms, Wing};
 use crate::shared::Shared;
@@ -57,6 +58,7 @@ pub(crate) struct Applier {
 pub(crate) struct Parts {
     pub(crate) member: MemberId,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) keeper: Arc<Keeper>,
     pub(crate) wing: Arc<Wing>,
     pub(crate) window: Arc<Window>,
     pub(crate) door: Door<WriteTicket, ReadTicket>,
@@ -204,7 +206,8 @@ impl Applier {
     fn release_reads(stairs: &mut Stairs) {
         let applied = stairs.machine.position().index;
         for read in stairs.waiting.extract_if(.., |read| read.index <= applied) {
-            read.tickets.into_iter().for_each(ReadTicket::release);
+            let leader = read.leader;
+            read.tickets.into_iter().for_each(|ticket| ticket.release(leader));
         }
     }
 
@@ -228,6 +231,7 @@ impl Applier {
         self.parts.tally.applied(&applied);
         let Applied { outcomes, changes: changed } = applied;
         self.tell_changes(&changes, &outcomes);
+        self.parts.keeper.applied(&outcomes);
         self.parts.shared.set_applied(machine.position().index, bytes);
         self.parts.window.tell(changed);
         let took = began.elapsed();
@@ -318,7 +322,11 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     fn readable(&self, reads: Vec<Readable<ReadTicket>>) {
         let applied = self.parts.shared.applied();
         let (now, later): (Vec<_>, Vec<_>) = reads.into_iter().partition(|read| read.index <= applied);
-        now.into_iter().flat_map(|read| read.tickets).for_each(ReadTicket::release);
+        for Readable { leader, tickets, .. } in now {
+            for ticket in tickets {
+                ticket.release(leader);
+            }
+        }
         if !later.is_empty() {
             // Behind the entries that it waits for, which were delivered before it.
             let _ = self.deliveries.leave(Delivery::Readable(later));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api::{Consistency, Fault, Header, Reply, V2Reply};
 use bytes::Bytes;
 use command::{Command, Effect, Outcome, Refused};
-use consensus::{Kind, NotTaken, Nudge};
+use consensus::{Kind, NotTaken};
 use mvcc::ReadError;
 use stdx::chain;
 use tokio::sync::{Semaphore, oneshot};
@@ -16,9 +16,9 @@ use tokio::time::timeout;
 use types::v2::{self, Timestamp};
 use types::{MemberId, MemberRefusal, RangeQuery, Revision};
 
-use crate::member::{House, Member};
+use crate::member::{House, Member, let_others_in};
 use crate::rooms::{Rooms, Wing};
-use crate::ticket::{ReadTicket, WriteTicket};
+use crate::ticket::{Led, WriteTicket};
 
 /// A read of at most this many keys is done where it was asked; a larger one might keep a network thread busy
 /// for milliseconds and goes to a thread of its own.
@@ -83,13 +83,18 @@ impl Member {
         if consistency == Consistency::Serializable {
             return Ok(());
         }
-        let (release, released) = oneshot::channel();
-        let nudge = self.house.driver.read(ReadTicket(release)).map_err(refused)?;
-        let_others_in(nudge).await;
-        match timeout(self.request_timeout, released).await {
-            Ok(Ok(())) => Ok(()),
+        self.confirm().await.map(|_| ())
+    }
+
+    /// The same for a linearizable read, and tells who was confirmed to lead meanwhile.
+    pub(crate) async fn confirm(&self) -> Result<Led, Fault> {
+        match timeout(self.request_timeout, self.house.confirm()).await {
+            Ok(Ok(Some(leader))) => Ok(leader),
+            Ok(Err(why)) => Err(refused(why)),
             // Nobody led for too long, or the member stops.
-            Ok(Err(_)) => Err(if self.house.shared.has_ended() { Fault::Stopped } else { self.timed_out() }),
+            Ok(Ok(None)) => {
+                Err(if self.house.shared.has_ended() { Fault::Stopped } else { self.timed_out() })
+            }
             Err(_) => {
                 self.measures.read_indexes_failed.increment(1);
                 Err(self.timed_out())
@@ -210,13 +215,6 @@ pub(crate) async fn aside<T: Send + 'static>(
         read(&rooms)
     });
     reading.await.map_err(|_| Fault::Stopped)
-}
-
-// Tasks that this thread has yet to run may be about to enter too: one waking serves all of them.
-async fn let_others_in(nudge: Option<Nudge>) {
-    if nudge.is_some() {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// Whether a peer has been connected for that long without a break.

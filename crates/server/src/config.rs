@@ -68,6 +68,9 @@ pub struct Config {
     pub log_bytes_kept: u64,
     /// How often a quiet watch is told that nothing happened, if it wants to know.
     pub watch_progress_every: Duration,
+    /// How often a leader has the time that leases have left written down, so that the next one goes on from there;
+    /// `None` is never.
+    pub lease_checkpoint_every: Option<Duration>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where this member's metrics go.

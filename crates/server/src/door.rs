@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, RangeStream, Reply,
-    SnapshotStream, Status, V2Reply, V2Ttl, V2Watching, WatchStream,
+    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus,
+    RangeStream, Reply, SnapshotStream, Status, V2Reply, V2Ttl, V2Watching, WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -217,6 +217,14 @@ impl api::Member for Member {
 
     async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
         self.revoke(id).await
+    }
+
+    async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault> {
+        self.keep_alive(&ids).await
+    }
+
+    async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
+        self.time_to_live(id, keys).await
     }
 
     async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {

@@ -38,7 +38,9 @@ mod fetch;
 mod integrity;
 mod site;
 
+mod courier;
 mod housekeeper;
+mod lessor;
 mod office;
 mod post;
 mod timekeeper;

@@ -35,6 +35,46 @@ pub(crate) struct Measures {
     alarms: Mutex<Vec<Alarm>>,
 }
 
+/// What happens to leases.
+#[derive(Clone)]
+pub(crate) struct LeaseMeasures {
+    granted: Counter,
+    pub(crate) revoked: Counter,
+    pub(crate) renewed: Counter,
+    pub(crate) expired: Counter,
+    ttl: Histogram,
+}
+
+impl LeaseMeasures {
+    pub(crate) fn new(registry: &Registry) -> Self {
+        let counter = |name, help| registry.counter(name, help, &[]);
+        Self {
+            granted: counter("etcd_debugging_lease_granted_total", "The total number of granted leases."),
+            revoked: counter("etcd_debugging_lease_revoked_total", "The total number of revoked leases."),
+            renewed: counter(
+                "etcd_debugging_lease_renewed_total",
+                "The number of renewed leases seen by the leader.",
+            ),
+            expired: counter(
+                "etcd_debugging_server_lease_expired_total",
+                "The total number of expired leases.",
+            ),
+            ttl: registry.histogram(
+                "etcd_debugging_lease_ttl_total",
+                "Bucketed histogram of lease TTLs.",
+                &[],
+                Buckets::exponential(1.0, 2.0, 24),
+            ),
+        }
+    }
+
+    /// A lease was granted, for so many seconds.
+    pub(crate) fn granted(&self, ttl: i64) {
+        self.granted.increment(1);
+        self.ttl.record(ttl as f64);
+    }
+}
+
 /// A gauge that is looked up: its name, its help, and where the number comes from.
 type Standing = (&'static str, &'static str, fn(&Member) -> f64);
 

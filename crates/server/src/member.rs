@@ -5,24 +5,26 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use command::Command;
-use consensus::{Driver, Kind, Mailbox};
+use consensus::{Driver, Kind, Mailbox, Nudge, Refused};
 use parking_lot::Mutex;
 use stdx::{Clock, chain};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use transport::Transport;
 use types::{ClusterId, Limits, MemberId};
 
 use crate::admission::Admission;
 use crate::applier::Applier;
+use crate::courier::Courier;
 use crate::defragment::Defragmenter;
 use crate::depot::Depot;
 use crate::errand::Errand;
 use crate::export::Exports;
+use crate::lessor::Keeper;
 use crate::measures::Measures;
 use crate::rooms::Wing;
 use crate::shared::{End, Shared};
-use crate::ticket::{ReadTicket, WriteTicket};
+use crate::ticket::{Led, ReadTicket, WriteTicket};
 use crate::waits::Waits;
 use crate::window::Window;
 
@@ -36,15 +38,33 @@ pub(crate) struct House {
     pub(crate) shared: Arc<Shared>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) waits: Arc<Waits>,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) courier: Arc<Courier>,
 }
 
 impl House {
+    /// Waits until this member has applied everything that was committed when it was asked; tells who was confirmed
+    /// to lead meanwhile, or nothing when nobody did for too long.
+    pub(crate) async fn confirm(&self) -> Result<Option<Led>, Refused> {
+        let (release, released) = oneshot::channel();
+        let nudge = self.driver.read(ReadTicket(release))?;
+        let_others_in(nudge).await;
+        Ok(released.await.ok())
+    }
+
     /// Proposes a chore of the member's own.
     pub(crate) fn propose_chore(&self, command: &Command, kind: Kind, ticket: WriteTicket) {
         // Nobody else is about to enter from here: the nudge is dropped at once.
         if self.driver.propose(command.encode(), kind, ticket).is_err() {
             tracing::debug!("a chore was not proposed: the member is busy or stopping");
         }
+    }
+}
+
+/// Tasks that this thread has yet to run may be about to enter too: one waking serves all of them.
+pub(crate) async fn let_others_in(nudge: Option<Nudge>) {
+    if nudge.is_some() {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use transport::Office;
+use transport::{Inquired, Office};
 use types::{Index, MemberId, MemberRecord};
 
+use crate::courier::{self, Inquiries};
 use crate::depot::Depot;
 use crate::rooms::Wing;
 
@@ -14,11 +15,12 @@ use crate::rooms::Wing;
 pub(crate) struct Clerk {
     wing: Arc<Wing>,
     depot: Arc<Depot>,
+    inquiries: Inquiries,
 }
 
 impl Clerk {
-    pub(crate) fn new(wing: Arc<Wing>, depot: Arc<Depot>) -> Self {
-        Self { wing, depot }
+    pub(crate) fn new(wing: Arc<Wing>, depot: Arc<Depot>, inquiries: Inquiries) -> Self {
+        Self { wing, depot, inquiries }
     }
 }
 
@@ -38,6 +40,10 @@ impl Office for Clerk {
 
     fn fingerprint(&self, index: Index) -> Option<u64> {
         self.wing.look().fingerprints.at(index).map(|fingerprint| fingerprint.0)
+    }
+
+    fn inquire(&self, question: Bytes) -> Inquired {
+        Box::pin(courier::inquire(self.inquiries.clone(), question))
     }
 
     fn snapshot(&self, id: &str) -> io::Result<Option<Bytes>> {

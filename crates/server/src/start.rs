@@ -19,6 +19,7 @@ use crate::applier::{Applier, Parts};
 use crate::asking::LARGE_READS_MAX;
 use crate::begin::{Begun, begin};
 use crate::config::Config;
+use crate::courier::{self, Courier};
 use crate::defragment::Defragmenter;
 use crate::depot::Depot;
 use crate::errand::{self, Errand};
@@ -26,8 +27,9 @@ use crate::export::Exports;
 use crate::fetch::Fetcher;
 use crate::folder::{Folder, FolderError};
 use crate::housekeeper::{self, Inherited, Space, SweepLog};
+use crate::lessor::{self, Keeper};
 use crate::load;
-use crate::measures::Measures;
+use crate::measures::{LeaseMeasures, Measures};
 use crate::member::{House, Member};
 use crate::office::Clerk;
 use crate::post::Letterbox;
@@ -103,6 +105,13 @@ struct Ground {
     site: Option<Arc<Site>>,
 }
 
+/// What has been put together.
+struct Made {
+    house: Arc<House>,
+    window: Arc<Window>,
+    applier: Arc<Applier>,
+}
+
 impl Member {
     /// Starts to take part, with the data in `folder`, which the caller keeps for as long as the member lives.
     /// Returns as soon as the threads run; [`Member::ready`] tells when it serves.
@@ -166,10 +175,14 @@ impl Member {
         replica: Replica<WriteTicket, ReadTicket>,
         ground: Ground,
     ) -> Result<Arc<Self>, StartError> {
-        let Ground { cluster, id, measures, errands, depot, site } = ground;
+        let Ground { cluster, id, ref errands, ref depot, ref site, ref measures } = ground;
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
         let window = Arc::new(Window::new(config.watch_limits()));
+        let lease_measures = LeaseMeasures::new(&config.registry);
+        let keeper =
+            Arc::new(Keeper::new(Arc::clone(&config.clock), config.lease_checkpoint_every, lease_measures));
+        let (inquiries, inquired) = courier::inquiries();
         let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
         let waits = Arc::<Waits>::default();
@@ -180,7 +193,7 @@ impl Member {
             wal,
             |door| {
                 let letterbox = Letterbox::new(id, door.clone(), Arc::clone(&shared), &config.registry);
-                let clerk = Clerk::new(Arc::clone(&wing), Arc::clone(&depot));
+                let clerk = Clerk::new(Arc::clone(&wing), Arc::clone(depot), inquiries);
                 let transport = Transport::start(
                     peer_config(config, &machine, cluster, id),
                     Arc::new(letterbox),
@@ -198,6 +211,7 @@ impl Member {
                 let parts = Parts {
                     member: id,
                     shared: Arc::clone(&shared),
+                    keeper: Arc::clone(&keeper),
                     wing: Arc::clone(&wing),
                     window: Arc::clone(&window),
                     door,
@@ -206,9 +220,9 @@ impl Member {
                     tally: Arc::clone(&measures.tally),
                     work: measures.work.clone(),
                     fetcher: Arc::new(fetcher),
-                    errands: Arc::clone(&errands),
+                    errands: Arc::clone(errands),
                     waits: Arc::clone(&waits),
-                    site,
+                    site: site.clone(),
                 };
                 let applier = Arc::new(Applier::new(machine, parts));
                 made = Some((Arc::clone(&applier), transport));
@@ -217,14 +231,24 @@ impl Member {
             shared.applied_number(),
         )?;
         let (applier, transport) = made.expect("the driver makes its sink before it runs");
-        let house = Arc::new(House { driver, wing, shared, transport, waits });
-        let member = Arc::new(Self {
-            house: Arc::clone(&house),
-            window,
+        let courier = Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone());
+        let courier = Arc::new(courier);
+        let house = Arc::new(House { driver, wing, shared, transport, waits, keeper, courier });
+        let shared = Arc::clone(&house.shared);
+        config.peers.spawn(courier::serve(Arc::downgrade(&house), shared, id, inquired));
+        let member = Arc::new(Self::assemble(config, ground, Made { house, window, applier }));
+        member.start_threads(config, inherited)?;
+        Ok(member)
+    }
+
+    fn assemble(config: &Config, ground: Ground, made: Made) -> Self {
+        Self {
+            house: made.house,
+            window: made.window,
             admission: Arc::new(Admission::default()),
             large_reads: Arc::new(Semaphore::new(LARGE_READS_MAX)),
-            cluster,
-            id,
+            cluster: ground.cluster,
+            id: ground.id,
             limits: config.limits,
             quota_bytes: config.quota_bytes,
             v2_enabled: config.v2_enabled,
@@ -235,18 +259,16 @@ impl Member {
             compare_first: config.corrupt_check_at_start,
             request_timeout: config.request_timeout(),
             clock: Arc::clone(&config.clock),
-            measures,
-            applier,
-            depot,
+            measures: ground.measures,
+            applier: made.applier,
+            depot: ground.depot,
             exports: Exports::default(),
             defragmenter: Defragmenter::default(),
-            errands,
+            errands: ground.errands,
             chores: Arc::new(Mailbox::new()),
             peers: config.peers.clone(),
             threads: Mutex::new(Vec::new()),
-        });
-        member.start_threads(config, inherited)?;
-        Ok(member)
+        }
     }
 
     fn start_threads(&self, config: &Config, inherited: Inherited) -> Result<(), StartError> {
@@ -267,6 +289,8 @@ impl Member {
             named("housekeeper")
                 .spawn(move || housekeeper::run(&house, &depot, space, inherited, log, &chores))?,
         );
+        let (house, chores) = (Arc::clone(&self.house), Arc::clone(&self.chores));
+        threads.push(named("leases").spawn(move || lessor::run(&house, &chores))?);
         let (house, chores) = (Arc::clone(&self.house), Arc::clone(&self.chores));
         let duties = Duties {
             clock: Arc::clone(&self.clock),

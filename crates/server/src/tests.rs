@@ -1,6 +1,7 @@
 //! A whole member, asked through the door: real threads on a real folder, or on disks that can fail.
 
 mod cluster;
+mod leases;
 mod parts;
 mod upkeep;
 mod watches;
@@ -47,6 +48,7 @@ fn config() -> Config {
         strict_reconfiguration: true,
         learners_max: 1,
         corrupt_check_at_start: false,
+        lease_checkpoint_every: None,
         corrupt_check_every: None,
         watch_progress_every: Duration::from_mins(10),
         peers: tokio::runtime::Handle::current(),

@@ -3,6 +3,7 @@
 use command::Outcome;
 use consensus::NotTaken;
 use tokio::sync::oneshot;
+use types::{MemberId, Term};
 
 use crate::admission::Permit;
 
@@ -48,12 +49,16 @@ impl WriteTicket {
     }
 }
 
+/// Who was confirmed to lead after a read had come in, and in which term.
+pub(crate) type Led = (Term, MemberId);
+
 /// Of a read: it may go on.
-pub(crate) struct ReadTicket(pub(crate) oneshot::Sender<()>);
+pub(crate) struct ReadTicket(pub(crate) oneshot::Sender<Led>);
 
 impl ReadTicket {
     /// Lets the read go on.
-    pub(crate) fn release(self) {
-        let _ = self.0.send(());
+    pub(crate) fn release(self, leader: Led) {
+        // A client that left does not want to know.
+        let _ = self.0.send(leader);
     }
 }

@@ -4,6 +4,7 @@
 //! | path | answer |
 //! |---|---|
 //! | `/kvorum/fingerprint?index=N` | the fingerprint at N as a decimal number |
+//! | `POST /kvorum/leases` | what the leader answers to the question in the body |
 //! | `/kvorum/snapshot/ID` | the manifest |
 //! | `/kvorum/snapshot/ID/FILE?offset=N` | the file from N on, in frames |
 
@@ -13,6 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, request};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
@@ -28,6 +31,11 @@ use crate::transport::Shared;
 const PIECE_BYTES: usize = 1 << 20;
 /// Pieces that were read and not sent yet.
 const PIECES_MAX: usize = 2;
+
+/// A question, and an answer to one, in bytes.
+pub const INQUIRY_BYTES_MAX: usize = 256 << 10;
+/// Where questions go.
+pub(crate) const INQUIRIES: &str = "/kvorum/leases";
 
 const JSON: &str = "application/json";
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -79,6 +87,26 @@ pub(crate) async fn answer(shared: &Arc<Shared>, visit: &Visit, request: &reques
                 to_member(shared, path, request.uri.query().unwrap_or_default()).await
             }
         },
+    }
+}
+
+/// Answers a question that came with a body.
+pub(crate) async fn inquiry(
+    shared: &Arc<Shared>,
+    visit: &Visit,
+    request: &request::Parts,
+    body: Incoming,
+) -> Response<Reply> {
+    if let Err(refusal) = shared.check(request) {
+        return refused(shared, &refusal);
+    }
+    visit.is_member();
+    let Ok(question) = Limited::new(body, INQUIRY_BYTES_MAX).collect().await else {
+        return fault(StatusCode::BAD_REQUEST, "not a question, or too long");
+    };
+    match shared.office.inquire(question.to_bytes()).await {
+        Some(answer) => text(StatusCode::OK, "application/octet-stream", answer),
+        None => fault(StatusCode::SERVICE_UNAVAILABLE, "not answered here, now"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Questions to other members: plain GET over HTTP/1.1 on a connection of its own, so that a long answer is in
+//! Questions to other members: plain GET, or POST where the question is long, over HTTP/1.1 on a connection of its own, so that a long answer is in
 //! nobody's way.
 //!
 //! INVARIANT: no answer is waited for, and no body is collected, without a named limit.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderValue};
 use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -107,7 +107,7 @@ pub struct Census {
 pub async fn ask(url: &str, path: &str, time_max: Duration) -> Result<Answer, FetchError> {
     let asked = async {
         let mut response =
-            Response::request(url, path, HeaderMap::new(), DIAL_TIME_MAX.min(time_max)).await?;
+            Response::request(url, path, None, HeaderMap::new(), DIAL_TIME_MAX.min(time_max)).await?;
         let (status, cluster) = (response.status.as_u16(), response.cluster);
         let body = response.collect(ANSWER_BYTES_MAX).await?;
         Ok(Answer { status, cluster, body })
@@ -133,16 +133,17 @@ pub async fn census(url: &str, time_max: Duration) -> Result<Census, FetchError>
     Ok(Census { cluster, members: members.into_iter().map(record).collect() })
 }
 
-/// Asks a peer at its URLs in turn.
+/// Asks a peer at its URLs in turn, with a body if there is one.
 pub(crate) async fn from_peer(
     shared: &Shared,
     contact: &Contact,
     path: &str,
+    question: Option<Bytes>,
 ) -> Result<Response, FetchError> {
     let mut last = FetchError::Unknown(contact.id);
     for url in contact.urls().iter() {
         let headers = papers::issue(&shared.config, contact.id);
-        match Response::request(url, path, headers, shared.config.dial_time_max()).await {
+        match Response::request(url, path, question.clone(), headers, shared.config.dial_time_max()).await {
             Ok(response) => return response.accepted().await,
             Err(error) => last = error,
         }
@@ -166,6 +167,7 @@ impl Response {
     async fn request(
         url: &str,
         path: &str,
+        question: Option<Bytes>,
         mut headers: HeaderMap,
         dial_time_max: Duration,
     ) -> Result<Self, FetchError> {
@@ -180,7 +182,8 @@ impl Response {
             }));
             let host = HeaderValue::from_str(&address.authority).map_err(http::Error::from)?;
             headers.insert(HOST, host);
-            let mut request = Request::get(path).body(Empty::<Bytes>::new())?;
+            let request = if question.is_some() { Request::post(path) } else { Request::get(path) };
+            let mut request = request.body(Full::new(question.unwrap_or_default()))?;
             *request.headers_mut() = headers;
             let (parts, body) = requests.send_request(request).await?.into_parts();
             Ok(Self {

@@ -26,11 +26,13 @@ mod wire;
 mod tests;
 
 use std::io;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use types::{Index, MemberId, MemberRecord};
 
+pub use answer::INQUIRY_BYTES_MAX;
 pub use config::Config;
 pub use fetch::{Answer, Census, FetchError, Response, ask, census};
 pub use frame::FRAME_BYTES_MAX;
@@ -86,6 +88,9 @@ pub trait Inbox: Send + Sync + 'static {
     }
 }
 
+/// What comes of a question: an answer, or `None` from whom it is not answered by, now at least.
+pub type Inquired = Pin<Box<dyn Future<Output = Option<Bytes>> + Send>>;
+
 /// What the peer port says when it is asked.
 pub trait Office: Send + Sync + 'static {
     /// The body of `GET /version`.
@@ -99,6 +104,9 @@ pub trait Office: Send + Sync + 'static {
 
     /// The rolling hash of everything applied up to `index`, if it is still known.
     fn fingerprint(&self, index: Index) -> Option<u64>;
+
+    /// The answer to a question of at most [`INQUIRY_BYTES_MAX`] bytes that another member asks.
+    fn inquire(&self, question: Bytes) -> Inquired;
 
     /// The encoded manifest of a snapshot that may be fetched, or `None` if there is no such. May read files: it is
     /// called where that is allowed.

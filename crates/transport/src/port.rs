@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
@@ -107,8 +107,12 @@ async fn speak_http1(shared: &Arc<Shared>, wire: Wire, visit: &Arc<Visit>) {
         return;
     }
     let service = service_fn(|request: Request<Incoming>| async {
-        let (parts, _) = request.into_parts();
-        Ok::<_, Infallible>(answer::answer(shared, visit, &parts).await)
+        let (parts, body) = request.into_parts();
+        Ok::<_, Infallible>(if parts.method == Method::POST && parts.uri.path() == answer::INQUIRIES {
+            answer::inquiry(shared, visit, &parts, body).await
+        } else {
+            answer::answer(shared, visit, &parts).await
+        })
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(STRANGER_TIME_MAX);

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use types::MemberId;
 
+use crate::answer::{INQUIRIES, INQUIRY_BYTES_MAX};
 use crate::contact::Contact;
 use crate::fetch::{self, FetchError, Response};
 use crate::papers::{self, Refusal, Visitor};
@@ -85,7 +86,15 @@ impl Transport {
     pub async fn get(&self, peer: MemberId, path: &str) -> Result<Response, FetchError> {
         let contact = self.shared.contacts.read().get(&peer).cloned();
         let contact = contact.ok_or(FetchError::Unknown(peer))?;
-        fetch::from_peer(&self.shared, &contact, path).await
+        fetch::from_peer(&self.shared, &contact, path, None).await
+    }
+
+    /// Asks `peer` a question of at most [`INQUIRY_BYTES_MAX`] bytes, which its office answers.
+    pub async fn inquire(&self, peer: MemberId, question: Bytes) -> Result<Bytes, FetchError> {
+        let contact = self.shared.contacts.read().get(&peer).cloned();
+        let contact = contact.ok_or(FetchError::Unknown(peer))?;
+        let answer = fetch::from_peer(&self.shared, &contact, INQUIRIES, Some(question)).await?;
+        answer.whole(INQUIRY_BYTES_MAX).await
     }
 
     /// Ends every stream, connection and task. Frames that wait are dropped.

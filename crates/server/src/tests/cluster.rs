@@ -3,6 +3,7 @@
 mod catching_up;
 mod changing;
 mod differing;
+mod leases;
 mod serving;
 
 use std::net::TcpListener;
