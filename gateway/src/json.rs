@@ -1,120 +1,126 @@
-//! The v3 calls as JSON over POST: protobuf's JSON form, with names as they are in the .proto text, 64-bit
-//! numbers as strings, bytes in base64, and defaults left out.
+//! The v3 calls as JSON over POST, streams too: requests one after another in the body, answers a line each.
 //!
-//! Whatever the request says its content type is, its body is read as JSON; what follows the first value is
-//! not looked at, as in etcd.
+//! Whatever the request says its content type is, its body is read as JSON; what follows the first value of a
+//! call that has one request is not looked at, as in etcd.
+
+mod form;
+mod values;
 
 use std::future::Future;
+use std::sync::Arc;
 
 use api::{Code, Member};
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
-};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use form::{Forms, Lines};
+pub(crate) use values::Values;
 
 use crate::body::{self, Body, BodyError};
 use crate::calls::with_unary;
 use crate::gateway::Shared;
+use crate::metadata::Metadata;
 use crate::refusal::Refusal;
 use crate::rpc::{JsonPath, Rpc};
+use crate::stream::{self, Head, Inlet, Outlet, Streamed};
+use crate::streams;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The headers of the gRPC answer behind it; etcd shows this one.
 const METADATA: HeaderName = HeaderName::from_static("grpc-metadata-content-type");
+const METADATA_VALUE: HeaderValue = HeaderValue::from_static("application/grpc");
 
-/// Messages of one call.
-struct Form {
-    request: MessageDescriptor,
-    response: MessageDescriptor,
+/// A request, without what led here.
+pub(crate) struct Request<'a> {
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) method: &'a Method,
+    /// Without the prefix of the version.
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: Incoming,
+    /// At this streams without an end are ended.
+    pub(crate) leave: &'a CancellationToken,
 }
 
-/// The JSON forms of all calls, by their numbers.
-pub(crate) struct Forms(Vec<Form>);
-
-impl Forms {
-    /// From the descriptors that were built in.
-    pub(crate) fn load() -> Self {
-        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors");
-        Self(Rpc::ALL.iter().map(|rpc| Form::find(&pool, *rpc)).collect())
+/// Answers a request.
+pub(crate) async fn answer(request: Request<'_>) -> Response<Body> {
+    let rpc = match find(request.method, request.path) {
+        Ok(rpc) => rpc,
+        Err(refusal) => return failure(&refusal),
+    };
+    if rpc.is_streaming() {
+        return stream(rpc, request).await.unwrap_or_else(|refusal| failure(&refusal));
     }
-
-    fn of(&self, rpc: Rpc) -> &Form {
-        &self.0[rpc as usize]
-    }
-}
-
-impl Form {
-    fn find(pool: &DescriptorPool, rpc: Rpc) -> Self {
-        let (service, method) = rpc.names();
-        let service = pool.get_service_by_name(service).expect("the services are built in");
-        let method = service.methods().find(|known| known.name() == method).expect("so are their methods");
-        Self { request: method.input(), response: method.output() }
-    }
-
-    /// The message that a body says. An empty body and `null` are the empty message.
-    fn read<Q: Message + Default>(&self, body: &[u8]) -> Result<Q, Refusal> {
-        let body = body.trim_ascii();
-        if body.is_empty() || body.starts_with(b"null") {
-            return Ok(Q::default());
-        }
-        let options = DeserializeOptions::new().deny_unknown_fields(false);
-        let mut source = serde_json::Deserializer::from_slice(body);
-        DynamicMessage::deserialize_with_options(self.request.clone(), &mut source, &options)
-            .map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))?
-            .transcode_to()
-            .map_err(|error| Refusal::new(Code::InvalidArgument, error.to_string()))
-    }
-
-    fn write(&self, message: &impl Message) -> Result<Vec<u8>, Refusal> {
-        let broken = |error: &dyn std::fmt::Display| Refusal::new(Code::Internal, error.to_string());
-        let options = SerializeOptions::new()
-            .use_proto_field_name(true)
-            .skip_default_fields(true)
-            .stringify_64_bit_integers(true);
-        let mut dynamic = DynamicMessage::new(self.response.clone());
-        dynamic.transcode_from(message).map_err(|error| broken(&error))?;
-        let mut text = serde_json::Serializer::new(Vec::with_capacity(256));
-        dynamic.serialize_with_options(&mut text, &options).map_err(|error| broken(&error))?;
-        Ok(text.into_inner())
-    }
-}
-
-/// Answers a request whose path, without the prefix of the version, is `path`.
-pub(crate) async fn answer(shared: &Shared, method: &Method, path: &str, body: Incoming) -> Response<Body> {
-    match call(shared, method, path, body).await {
+    match call(rpc, request).await {
         Ok(text) => {
             let mut response = Response::new(Body::of(text));
             response.headers_mut().insert(CONTENT_TYPE, JSON);
-            response.headers_mut().insert(METADATA, HeaderValue::from_static("application/grpc"));
+            response.headers_mut().insert(METADATA, METADATA_VALUE);
             response
         }
         Err(refusal) => failure(&refusal),
     }
 }
 
-async fn call(shared: &Shared, method: &Method, path: &str, body: Incoming) -> Result<Vec<u8>, Refusal> {
+fn find(method: &Method, path: &str) -> Result<Rpc, Refusal> {
     let found = JsonPath::find(path).ok_or_else(|| Refusal::new(Code::NotFound, "Not Found"))?;
     if method != Method::POST {
         return Err(Refusal::new(Code::Unimplemented, "Method Not Allowed"));
     }
-    let rpc = match found {
-        JsonPath::Rpc(rpc) => rpc,
-        JsonPath::Unserved(method) => return Err(Refusal::unimplemented(method)),
-    };
-    let body = read(shared, body).await?;
-    let call = Call { shared, rpc, body };
+    match found {
+        JsonPath::Rpc(rpc) => Ok(rpc),
+        JsonPath::Unserved(method) => Err(Refusal::unimplemented(method)),
+    }
+}
+
+async fn call(rpc: Rpc, request: Request<'_>) -> Result<Vec<u8>, Refusal> {
+    let shared = request.shared.as_ref();
+    let body = read(shared, request.body).await?;
+    let metadata = Metadata::of_json(request.headers);
+    let call = Call { shared, rpc, metadata, body };
     with_unary!(rpc, act => call.run(act).await)
 }
 
+async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusal> {
+    let shared = Arc::clone(request.shared);
+    let bytes_max = body_bytes_max(&shared);
+    let mut values = Values::new(Arc::clone(&shared), rpc, request.body, bytes_max);
+    values.begin().await?;
+    let lines = Lines(shared.forms.of(rpc).clone());
+    let call = stream::Call {
+        outlet: Outlet::new(Arc::clone(&shared), rpc, stream::Form::Json(lines)),
+        inlet: Inlet::Json(values),
+        metadata: Metadata::of_json(request.headers),
+        shared,
+        rpc,
+    };
+    let mut streamed = Streamed::new(call, request.leave, streams::begin);
+    let mut response = match streamed.start(Head::WithFirst).await {
+        Ok(()) => {
+            let has_answers = streamed.has_answers();
+            let mut response = Response::new(Body::streamed(streamed));
+            if has_answers {
+                response.headers_mut().insert(METADATA, METADATA_VALUE);
+            }
+            response
+        }
+        Err(refusal) => {
+            let mut response = Response::new(Body::of(error_line(&refusal)));
+            *response.status_mut() = status(refusal.code);
+            response
+        }
+    };
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    Ok(response)
+}
+
 async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Refusal> {
-    // Base64 makes four bytes of three, and there are the names.
-    let of_messages = shared.message_bytes_max.saturating_mul(3) / 2;
-    let bytes_max = shared.limits.body_bytes_max.max(of_messages);
+    let bytes_max = body_bytes_max(shared);
     body::collect(body, bytes_max, &shared.limits).await.map_err(|error| match error {
         BodyError::TooLarge => {
             Refusal::new(Code::ResourceExhausted, format!("http: body larger than max ({bytes_max})"))
@@ -124,9 +130,15 @@ async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Refusal> {
     })
 }
 
+fn body_bytes_max(shared: &Shared) -> usize {
+    // Base64 makes four bytes of three, and there are the names.
+    shared.limits.body_bytes_max.max(shared.message_bytes_max.saturating_mul(3) / 2)
+}
+
 struct Call<'a> {
     shared: &'a Shared,
     rpc: Rpc,
+    metadata: Metadata,
     body: Bytes,
 }
 
@@ -141,21 +153,34 @@ impl<'a> Call<'a> {
     {
         let form = self.shared.forms.of(self.rpc);
         let request: Q = form.read(&self.body)?;
-        drop(self.body);
         let meters = self.shared.meters.call(self.rpc);
         let started = meters.start();
         let (bytes, bytes_max) = (request.encoded_len(), self.shared.message_bytes_max);
         let outcome = if bytes > bytes_max {
             Err(Refusal::message_too_large(bytes, bytes_max))
         } else {
-            self.shared.meters.received(meters, bytes, None);
-            act(self.shared.member.as_ref(), request).await
+            self.shared.meters.received(meters, bytes, self.metadata.version());
+            let acting = self.act(act, request);
+            match self.metadata.time_left() {
+                None => acting.await,
+                Some(left) => {
+                    tokio::time::timeout(left, acting).await.unwrap_or_else(|_| Err(Refusal::out_of_time()))
+                }
+            }
         };
         if let Ok(response) = &outcome {
             self.shared.meters.sent(meters, response.encoded_len());
         }
         started.end(outcome.as_ref().err().map(|refusal| refusal.code));
         form.write(&outcome?)
+    }
+
+    async fn act<Q, A, F>(&self, act: fn(&'a dyn Member, Q) -> F, request: Q) -> Result<A, Refusal>
+    where
+        F: Future<Output = Result<A, Refusal>>,
+    {
+        self.metadata.check(self.shared.member.as_ref()).await?;
+        act(self.shared.member.as_ref(), request).await
     }
 }
 
@@ -167,6 +192,15 @@ fn failure(refusal: &Refusal) -> Response<Body> {
     *response.status_mut() = status(refusal.code);
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
+}
+
+/// The last line of a stream that failed, with the keys that clients of one version or another read.
+pub(crate) fn error_line(refusal: &Refusal) -> Bytes {
+    let (code, text) = (refusal.code as u8, serde_json::Value::from(&*refusal.text));
+    let status = status(refusal.code);
+    let (number, name) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let grpc = format!(r#""grpc_code":{code},"http_code":{number},"message":{text},"http_status":"{name}""#);
+    Bytes::from(format!("{{\"error\":{{{grpc},\"code\":{code}}}}}\n"))
 }
 
 /// The HTTP status of a code, as the newest etcd maps it.

@@ -28,8 +28,8 @@ impl Refusal {
         Self::new(Code::ResourceExhausted, text)
     }
 
-    /// A message that did not arrive in time.
-    pub(crate) fn message_too_slow() -> Self {
+    /// The caller gave no more time, or a message did not arrive in time.
+    pub(crate) fn out_of_time() -> Self {
         Self::new(Code::DeadlineExceeded, "context deadline exceeded")
     }
 

@@ -1,0 +1,44 @@
+//! gzip of single messages, for clients of gRPC that ask for it.
+//!
+//! INVARIANT: nothing unpacks to more than its caller allows.
+
+use std::io::{self, Read as _, Write as _};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+
+/// The message inside; `None` if it is larger than `bytes_max`.
+pub(crate) fn gunzip(packed: &[u8], bytes_max: usize) -> io::Result<Option<Bytes>> {
+    let mut message = Vec::new();
+    let one_more = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(packed).take(one_more).read_to_end(&mut message)?;
+    Ok((message.len() <= bytes_max).then(|| Bytes::from(message)))
+}
+
+/// The message, packed.
+pub(crate) fn gzip(message: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 2), Compression::fast());
+    let packed = encoder.write_all(message).and_then(|()| encoder.finish());
+    packed.expect("memory takes all that is written")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_packed_comes_out_and_never_more_than_allowed() {
+        for length in [0, 1, 1000, 100_000] {
+            let message = vec![7; length];
+            let packed = gzip(&message);
+            assert_eq!(gunzip(&packed, length).expect("it is whole").as_deref(), Some(&message[..]));
+            if let Some(less) = length.checked_sub(1) {
+                assert_eq!(gunzip(&packed, less).expect("it is whole"), None);
+            }
+        }
+        gunzip(b"no gzip at all", 100).expect_err("it is none");
+        gunzip(&gzip(&[7; 1000])[..20], 1000).expect_err("it is cut");
+    }
+}

@@ -1,0 +1,112 @@
+//! gRPC's unary calls, as lean as they can be: one message in, shared with the socket's buffer; one buffer out.
+
+use std::future::Future;
+
+use api::{Code, Member};
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+use prost::Message;
+
+use super::frame::{self, Encoding, PREFIX_BYTES, Reader};
+use super::{failure, success};
+use crate::body::Body;
+use crate::gateway::Shared;
+use crate::meters::CallMeters;
+use crate::metadata::Metadata;
+use crate::refusal::Refusal;
+
+/// One call under way.
+pub(super) struct Call<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) meters: &'a CallMeters,
+    pub(super) metadata: Metadata,
+    pub(super) body: Incoming,
+}
+
+impl<'a> Call<'a> {
+    /// Reads the request, acts and answers.
+    pub(super) async fn run<Q, A, F>(mut self, act: fn(&'a dyn Member, Q) -> F) -> Response<Body>
+    where
+        Q: Message + Default,
+        A: Message,
+        F: Future<Output = Result<A, Refusal>>,
+    {
+        let started = self.meters.start();
+        let encoding = self.metadata.encoding();
+        let gzip = encoding == Encoding::Gzip;
+        let time_left = self.metadata.time_left();
+        let acting = self.act(encoding, act);
+        let outcome = match time_left {
+            None => acting.await,
+            Some(left) => {
+                tokio::time::timeout(left, acting).await.unwrap_or_else(|_| Err(Refusal::out_of_time()))
+            }
+        };
+        match outcome {
+            Ok(answer) => {
+                let mut framed = BytesMut::new();
+                frame::put(&mut framed, &answer, gzip);
+                self.shared.meters.sent(self.meters, framed.len() - PREFIX_BYTES);
+                started.end(None);
+                success(Body::message(framed.freeze()), gzip)
+            }
+            Err(refusal) => {
+                started.end(Some(refusal.code));
+                failure(&refusal)
+            }
+        }
+    }
+
+    async fn act<Q, A, F>(&mut self, encoding: Encoding, act: fn(&'a dyn Member, Q) -> F) -> Result<A, Refusal>
+    where
+        Q: Message + Default,
+        A: Message,
+        F: Future<Output = Result<A, Refusal>>,
+    {
+        let message = read(&mut self.body, self.shared.message_bytes_max, encoding).await?;
+        self.metadata.check(self.shared.member.as_ref()).await?;
+        self.shared.meters.received(self.meters, message.len(), self.metadata.version());
+        act(self.shared.member.as_ref(), decode(message)?).await
+    }
+}
+
+/// Reads the one message of a call, and to the end of the stream.
+pub(super) async fn read(body: &mut Incoming, bytes_max: usize, encoding: Encoding) -> Result<Bytes, Refusal> {
+    let mut reader = Reader::new(bytes_max, encoding);
+    let message = loop {
+        let Some(piece) = next(body).await? else {
+            let text = if reader.is_torn() { "unexpected EOF" } else { "EOF" };
+            return Err(Refusal::new(Code::Internal, text));
+        };
+        reader.push(piece);
+        if let Some(message) = reader.next()? {
+            break message;
+        }
+    };
+    if reader.is_torn() || (!body.is_end_stream() && next(body).await?.is_some()) {
+        return Err(Refusal::new(Code::Internal, "a unary call has one message"));
+    }
+    Ok(message)
+}
+
+/// The message that these bytes are.
+pub(super) fn decode<Q: Message + Default>(message: Bytes) -> Result<Q, Refusal> {
+    Q::decode(message)
+        .map_err(|error| Refusal::new(Code::Internal, format!("grpc: error unmarshalling request: {error}")))
+}
+
+/// The next data that is not empty; `None` at the end.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Refusal::canceled())?;
+        if let Ok(data) = frame.into_data()
+            && !data.is_empty()
+        {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+

@@ -1,0 +1,86 @@
+//! What comes with a call beside its messages: gRPC's headers, or what a JSON request has of them.
+//!
+//! Nobody has to prove who he is yet; the token stays in here for whoever will ask for it.
+
+use std::time::Duration;
+
+use api::{Code, Fault, Member};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use types::MemberId;
+
+use crate::grpc::Encoding;
+use crate::refusal::Refusal;
+
+/// How JSON clients name what shall go on as metadata.
+const FORWARDED: &str = "grpc-metadata-";
+
+/// The metadata of one call.
+#[derive(Debug)]
+pub(crate) struct Metadata(HeaderMap);
+
+impl Metadata {
+    /// Of a gRPC call.
+    pub(crate) fn of_grpc(headers: HeaderMap) -> Self {
+        Self(headers)
+    }
+
+    /// Of a JSON request: its authorization, its time, and what it says is metadata.
+    pub(crate) fn of_json(headers: &HeaderMap) -> Self {
+        let mut metadata = HeaderMap::new();
+        for (name, value) in headers {
+            let forwarded = match name.as_str().strip_prefix(FORWARDED) {
+                Some(rest) => HeaderName::from_bytes(rest.as_bytes()).ok(),
+                None if name == AUTHORIZATION || name == "grpc-timeout" => Some(name.clone()),
+                None => None,
+            };
+            if let Some(name) = forwarded {
+                metadata.append(name, value.clone());
+            }
+        }
+        Self(metadata)
+    }
+
+    /// The version of the interface that the client says it speaks.
+    pub(crate) fn version(&self) -> Option<&HeaderValue> {
+        self.0.get("client-api-version")
+    }
+
+    /// Whether the call is to end when there is no leader.
+    pub(crate) fn requires_leader(&self) -> bool {
+        self.0.get("hasleader").is_some_and(|value| value == "true")
+    }
+
+    /// How the client compresses, and wants its answers.
+    pub(crate) fn encoding(&self) -> Encoding {
+        Encoding::of(self.0.get("grpc-encoding"))
+    }
+
+    /// The time that the caller gives: up to eight digits and a unit. A time that cannot be read is none.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        let text = self.0.get("grpc-timeout")?.to_str().ok()?;
+        let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+        Some(match unit {
+            "H" => Duration::from_secs(amount * 3600),
+            "M" => Duration::from_secs(amount * 60),
+            "S" => Duration::from_secs(amount),
+            "m" => Duration::from_millis(amount),
+            "u" => Duration::from_micros(amount),
+            "n" => Duration::from_nanos(amount),
+            _ => return None,
+        })
+    }
+
+    /// What etcd asks of every call, whatever it does.
+    pub(crate) async fn check(&self, member: &dyn Member) -> Result<(), Refusal> {
+        if let Some(version) = self.version()
+            && std::str::from_utf8(version.as_bytes()).is_err()
+        {
+            return Err(Refusal::new(Code::InvalidArgument, "etcdserver: invalid client api version"));
+        }
+        if self.requires_leader() && member.status().await?.body.leader == MemberId::default() {
+            return Err(Fault::NoLeader.into());
+        }
+        Ok(())
+    }
+}
