@@ -20,6 +20,9 @@ const FILES: &[&str] = &[
     "auth.proto",
     "v3lockpb.proto",
     "v3electionpb.proto",
+    "health.proto",
+    "reflection.proto",
+    "reflection_old.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

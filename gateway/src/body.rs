@@ -1,4 +1,5 @@
-//! Answers' bodies (one piece of bytes, and in gRPC its trailers) and requests' bodies read within limits.
+//! Answers' bodies (one piece of bytes, and in gRPC its trailers; or a streaming call) and requests' bodies read
+//! within limits.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,30 +10,59 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::Limits;
+use crate::activity;
+use crate::stream::Streamed;
 
 /// The body of an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Body {
-    data: Option<Bytes>,
-    /// gRPC's `grpc-status: 0` follows the data.
-    ok_follows: bool,
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// All of it is there.
+    Whole {
+        /// What is left to send.
+        data: Option<Bytes>,
+        /// gRPC's `grpc-status: 0` follows the data.
+        ok_follows: bool,
+    },
+    /// It comes as it is made.
+    Streamed(Box<Streamed>),
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::Whole { data: None, ok_follows: false }
+    }
 }
 
 impl Body {
     /// These bytes and no more.
     pub(crate) fn of(data: impl Into<Bytes>) -> Self {
         let data: Bytes = data.into();
-        Self { data: (!data.is_empty()).then_some(data), ok_follows: false }
-    }
-
-    /// Bytes of it.
-    pub(crate) fn len(&self) -> usize {
-        self.data.as_ref().map_or(0, Bytes::len)
+        Self::Whole { data: (!data.is_empty()).then_some(data), ok_follows: false }
     }
 
     /// A gRPC message, framed already, and that all is well.
     pub(crate) fn message(framed: Bytes) -> Self {
-        Self { data: Some(framed), ok_follows: true }
+        Self::Whole { data: Some(framed), ok_follows: true }
+    }
+
+    /// The answers of a streaming call.
+    pub(crate) fn streamed(streamed: Streamed) -> Self {
+        Self::Streamed(Box::new(streamed))
+    }
+
+    /// Bytes of it, as far as they are known.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Whole { data, .. } => data.as_ref().map_or(0, Bytes::len),
+            Self::Streamed(_) => 0,
+        }
+    }
+
+    /// Holds what says that the request is under way until all of the answer is sent, if it is not there yet.
+    pub(crate) fn hold(&mut self, busy: activity::Call) {
+        if let Self::Streamed(streamed) = self {
+            streamed.hold(busy);
+        }
     }
 }
 
@@ -42,12 +72,16 @@ impl HttpBody for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        if let Some(data) = self.data.take() {
+        let (data, ok_follows) = match &mut *self {
+            Self::Whole { data, ok_follows } => (data, ok_follows),
+            Self::Streamed(streamed) => return streamed.poll_frame(cx).map(|frame| frame.map(Ok)),
+        };
+        if let Some(data) = data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }
-        if std::mem::take(&mut self.ok_follows) {
+        if std::mem::take(ok_follows) {
             let mut trailers = HeaderMap::with_capacity(1);
             trailers.insert("grpc-status", HeaderValue::from_static("0"));
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -56,12 +90,18 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.data.is_none() && !self.ok_follows
+        match self {
+            Self::Whole { data, ok_follows } => data.is_none() && !ok_follows,
+            Self::Streamed(streamed) => streamed.is_over(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        // gRPC's messages tell their length themselves, and get no header for it.
-        if self.ok_follows { SizeHint::new() } else { SizeHint::with_exact(self.len() as u64) }
+        match self {
+            Self::Whole { ok_follows: false, .. } => SizeHint::with_exact(self.len() as u64),
+            // gRPC's messages tell their length themselves, and get no header for it.
+            Self::Whole { .. } | Self::Streamed(_) => SizeHint::new(),
+        }
     }
 }
 

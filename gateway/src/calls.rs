@@ -1,5 +1,7 @@
 //! The v3 calls, from wire message to wire message, for gRPC and JSON alike.
 
+use std::sync::Arc;
+
 use api::{Code, Compact, Consistency, Downgrade, Fault, KvHash, Member};
 use proto::etcdserverpb as pb;
 use types::Revision;
@@ -7,9 +9,9 @@ use types::Revision;
 use crate::convert;
 use crate::refusal::Refusal;
 
-/// Does `$run` with `$act` as the function of a unary call; the other calls are arms of their own.
+/// Does `$run` with `$act` as the function of a unary call; the streaming ones are arms of their own.
 macro_rules! with_unary {
-    ($rpc:expr, $act:ident => $run:expr $(, $other:pat => $stream:expr)* $(,)?) => {
+    ($rpc:expr, $act:ident => $run:expr, $($other:pat => $other_run:expr),* $(,)?) => {
         match $rpc {
             $crate::rpc::Rpc::Put => { let $act = $crate::calls::put; $run }
             $crate::rpc::Rpc::Range => { let $act = $crate::calls::range; $run }
@@ -32,14 +34,21 @@ macro_rules! with_unary {
             $crate::rpc::Rpc::MemberRemove => { let $act = $crate::membership::member_remove; $run }
             $crate::rpc::Rpc::MemberUpdate => { let $act = $crate::membership::member_update; $run }
             $crate::rpc::Rpc::MemberPromote => { let $act = $crate::membership::member_promote; $run }
-            $($other => $stream,)*
+            $crate::rpc::Rpc::Lock => { let $act = $crate::contests::lock; $run }
+            $crate::rpc::Rpc::Unlock => { let $act = $crate::contests::unlock; $run }
+            $crate::rpc::Rpc::Campaign => { let $act = $crate::contests::campaign; $run }
+            $crate::rpc::Rpc::Proclaim => { let $act = $crate::contests::proclaim; $run }
+            $crate::rpc::Rpc::Leader => { let $act = $crate::contests::leader; $run }
+            $crate::rpc::Rpc::Resign => { let $act = $crate::contests::resign; $run }
+            $crate::rpc::Rpc::HealthCheck => { let $act = $crate::health::check; $run }
+            $($other => $other_run,)*
         }
     };
 }
 pub(crate) use with_unary;
 
 /// What a learner does not answer.
-pub(crate) fn voting(member: &dyn Member) -> Result<(), Fault> {
+pub(crate) fn voting(member: &Arc<dyn Member>) -> Result<(), Fault> {
     if member.is_learner() { Err(Fault::LearnerUnsupported) } else { Ok(()) }
 }
 
@@ -49,7 +58,7 @@ pub(crate) fn consistency(serializable: bool) -> Consistency {
 }
 
 pub(crate) async fn range(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::RangeRequest,
 ) -> Result<pb::RangeResponse, Refusal> {
     let consistency = consistency(request.serializable);
@@ -60,14 +69,14 @@ pub(crate) async fn range(
     Ok(convert::range_reply(convert::header(reply.header), reply.body))
 }
 
-pub(crate) async fn put(member: &dyn Member, request: pb::PutRequest) -> Result<pb::PutResponse, Refusal> {
+pub(crate) async fn put(member: &Arc<dyn Member>, request: pb::PutRequest) -> Result<pb::PutResponse, Refusal> {
     voting(member)?;
     let reply = member.put(convert::put(request)?).await?;
     Ok(convert::put_reply(convert::header(reply.header), reply.body))
 }
 
 pub(crate) async fn delete_range(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::DeleteRangeRequest,
 ) -> Result<pb::DeleteRangeResponse, Refusal> {
     voting(member)?;
@@ -75,7 +84,7 @@ pub(crate) async fn delete_range(
     Ok(convert::delete_reply(convert::header(reply.header), reply.body))
 }
 
-pub(crate) async fn txn(member: &dyn Member, request: pb::TxnRequest) -> Result<pb::TxnResponse, Refusal> {
+pub(crate) async fn txn(member: &Arc<dyn Member>, request: pb::TxnRequest) -> Result<pb::TxnResponse, Refusal> {
     voting(member)?;
     let (txn, serializable) = convert::txn(request, member.limits().txn_ops_max)?;
     let reply = member.txn(txn, serializable).await?;
@@ -83,7 +92,7 @@ pub(crate) async fn txn(member: &dyn Member, request: pb::TxnRequest) -> Result<
 }
 
 pub(crate) async fn compact(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::CompactionRequest,
 ) -> Result<pb::CompactionResponse, Refusal> {
     voting(member)?;
@@ -93,7 +102,7 @@ pub(crate) async fn compact(
 }
 
 pub(crate) async fn status(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     _request: pb::StatusRequest,
 ) -> Result<pb::StatusResponse, Refusal> {
     let reply = member.status().await?;
@@ -117,7 +126,7 @@ pub(crate) async fn status(
 }
 
 pub(crate) async fn hash(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     _request: pb::HashRequest,
 ) -> Result<pb::HashResponse, Refusal> {
     voting(member)?;
@@ -126,7 +135,7 @@ pub(crate) async fn hash(
 }
 
 pub(crate) async fn hash_kv(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::HashKvRequest,
 ) -> Result<pb::HashKvResponse, Refusal> {
     voting(member)?;
@@ -139,7 +148,7 @@ pub(crate) async fn hash_kv(
 }
 
 pub(crate) async fn defragment(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     _request: pb::DefragmentRequest,
 ) -> Result<pb::DefragmentResponse, Refusal> {
     voting(member)?;
@@ -149,7 +158,7 @@ pub(crate) async fn defragment(
 }
 
 pub(crate) async fn downgrade(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::DowngradeRequest,
 ) -> Result<pb::DowngradeResponse, Refusal> {
     use pb::downgrade_request::DowngradeAction as Wire;

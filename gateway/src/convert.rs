@@ -190,7 +190,8 @@ fn count(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
+/// A key and what is known of it.
+pub(crate) fn key_value(kv: KeyValue) -> mvccpb::KeyValue {
     mvccpb::KeyValue {
         key: kv.key,
         create_revision: kv.create_revision.to_wire(),

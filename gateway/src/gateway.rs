@@ -123,10 +123,10 @@ impl Gateway {
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Lenient::new(Watched::new(stream, Arc::clone(&activity))));
         let service = service_fn(|request: Request<Incoming>| {
-            let (shared, call) = (Arc::clone(&self.shared), activity.begin());
+            let (shared, call, leave) = (Arc::clone(&self.shared), activity.begin(), leave.clone());
             async move {
-                let response = dispatch(&shared, request).await;
-                drop(call);
+                let mut response = dispatch(&shared, request, &leave).await;
+                response.body_mut().hold(call);
                 Ok::<_, Infallible>(response)
             }
         });
@@ -181,12 +181,16 @@ fn server(limits: &Limits) -> auto::Builder<TokioExecutor> {
     server
 }
 
-async fn dispatch(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+async fn dispatch(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    leave: &CancellationToken,
+) -> Response<Body> {
     let is_grpc = request.version() == Version::HTTP_2 && grpc::speaks(request.headers());
     if is_grpc {
-        grpc::answer(shared, request).await
+        grpc::answer(shared, request, leave).await
     } else {
         // In a box, since these futures are large and would make every gRPC call pay for their size.
-        Box::pin(mux::answer(shared, request)).await
+        Box::pin(mux::answer(shared, request, leave)).await
     }
 }

@@ -55,23 +55,26 @@ pub(crate) async fn answer(
         return Box::pin(stream(shared, rpc, metadata, body, leave)).await;
     }
     let call = unary::Call { shared, meters: shared.meters.call(rpc), metadata, body };
-    with_unary!(rpc, act => call.run(act).await)
+    with_unary!(rpc, act => call.run(act).await, _ => unserved(shared, head.uri.path()))
 }
 
 async fn stream(
     shared: &Arc<Shared>,
     rpc: Rpc,
     metadata: Metadata,
-    mut body: Incoming,
+    body: Incoming,
     leave: &CancellationToken,
 ) -> Response<Body> {
     let encoding = metadata.encoding();
+    if let Some(refusal) = encoding.refusal() {
+        return failure(&refusal);
+    }
     let gzip = encoding == Encoding::Gzip;
     let inlet = Inlet::Grpc(Messages::new(Arc::clone(shared), rpc, body, encoding));
     let outlet = Outlet::new(Arc::clone(shared), rpc, Form::Grpc { gzip });
     let call = Call { shared: Arc::clone(shared), rpc, metadata, inlet, outlet };
     let mut streamed = Streamed::new(call, leave, streams::begin);
-    let head = if rpc.answers_soon() { Head::WithFirst } else { Head::AtOnce };
+    let head = if rpc.is_endless() { Head::AtOnce } else { Head::WithFirst };
     match streamed.start(head).await {
         Ok(()) => success(Body::streamed(streamed), gzip),
         Err(refusal) => failure(&refusal),

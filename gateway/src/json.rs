@@ -83,7 +83,7 @@ async fn call(rpc: Rpc, request: Request<'_>) -> Result<Vec<u8>, Refusal> {
     let body = read(shared, request.body).await?;
     let metadata = Metadata::of_json(request.headers);
     let call = Call { shared, rpc, metadata, body };
-    with_unary!(rpc, act => call.run(act).await)
+    with_unary!(rpc, act => call.run(act).await, _ => Err(Refusal::unimplemented(rpc.names().1)))
 }
 
 async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusal> {
@@ -125,7 +125,7 @@ async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Refusal> {
         BodyError::TooLarge => {
             Refusal::new(Code::ResourceExhausted, format!("http: body larger than max ({bytes_max})"))
         }
-        BodyError::TooSlow => Refusal::message_too_slow(),
+        BodyError::TooSlow => Refusal::out_of_time(),
         BodyError::Broken => Refusal::canceled(),
     })
 }
@@ -145,7 +145,7 @@ struct Call<'a> {
 impl<'a> Call<'a> {
     /// The gateway is a gRPC client of its own server in etcd, so these calls count among gRPC's, and
     /// messages have the same limit.
-    async fn run<Q, A, F>(self, act: fn(&'a dyn Member, Q) -> F) -> Result<Vec<u8>, Refusal>
+    async fn run<Q, A, F>(self, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Result<Vec<u8>, Refusal>
     where
         Q: Message + Default,
         A: Message,
@@ -175,12 +175,12 @@ impl<'a> Call<'a> {
         form.write(&outcome?)
     }
 
-    async fn act<Q, A, F>(&self, act: fn(&'a dyn Member, Q) -> F, request: Q) -> Result<A, Refusal>
+    async fn act<Q, A, F>(&self, act: fn(&'a Arc<dyn Member>, Q) -> F, request: Q) -> Result<A, Refusal>
     where
         F: Future<Output = Result<A, Refusal>>,
     {
         self.metadata.check(self.shared.member.as_ref()).await?;
-        act(self.shared.member.as_ref(), request).await
+        act(&self.shared.member, request).await
     }
 }
 

@@ -14,15 +14,24 @@ mod limits;
 mod activity;
 mod authority;
 mod body;
+mod compress;
+mod metadata;
 mod meters;
 mod refusal;
 mod rpc;
+mod stream;
+mod streams;
 
 mod calls;
+mod contests;
 mod convert;
+mod health;
 mod intervals;
 mod leases;
 mod membership;
+mod reflection;
+mod upkeep;
+mod watches;
 
 mod grpc;
 mod json;

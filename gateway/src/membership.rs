@@ -1,5 +1,7 @@
 //! The v3 calls about who is in the cluster, who leads it and what is wrong with it.
 
+use std::sync::Arc;
+
 use api::{AlarmAction, Code, Fault, Header, Member};
 use proto::etcdserverpb as pb;
 use types::{Alarm, AlarmKind, MemberId, MemberRecord, MemberUrl, parse_urls};
@@ -9,7 +11,7 @@ use crate::convert;
 use crate::refusal::Refusal;
 
 pub(crate) async fn member_list(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::MemberListRequest,
 ) -> Result<pb::MemberListResponse, Refusal> {
     voting(member)?;
@@ -18,7 +20,7 @@ pub(crate) async fn member_list(
 }
 
 pub(crate) async fn member_add(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::MemberAddRequest,
 ) -> Result<pb::MemberAddResponse, Refusal> {
     voting(member)?;
@@ -32,7 +34,7 @@ pub(crate) async fn member_add(
 }
 
 pub(crate) async fn member_remove(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::MemberRemoveRequest,
 ) -> Result<pb::MemberRemoveResponse, Refusal> {
     voting(member)?;
@@ -41,7 +43,7 @@ pub(crate) async fn member_remove(
 }
 
 pub(crate) async fn member_update(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::MemberUpdateRequest,
 ) -> Result<pb::MemberUpdateResponse, Refusal> {
     voting(member)?;
@@ -56,7 +58,7 @@ pub(crate) async fn member_update(
 }
 
 pub(crate) async fn member_promote(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::MemberPromoteRequest,
 ) -> Result<pb::MemberPromoteResponse, Refusal> {
     voting(member)?;
@@ -65,7 +67,7 @@ pub(crate) async fn member_promote(
 }
 
 pub(crate) async fn move_leader(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::MoveLeaderRequest,
 ) -> Result<pb::MoveLeaderResponse, Refusal> {
     voting(member)?;
@@ -75,7 +77,7 @@ pub(crate) async fn move_leader(
 }
 
 pub(crate) async fn alarm(
-    member: &dyn Member,
+    member: &Arc<dyn Member>,
     request: pb::AlarmRequest,
 ) -> Result<pb::AlarmResponse, Refusal> {
     use pb::alarm_request::AlarmAction as Wire;

@@ -36,7 +36,8 @@ pub(crate) struct Meters {
     unserved: Vec<(String, CallMeters)>,
     received_bytes: Counter,
     sent_bytes: Counter,
-    versions: Versions,
+    unary_versions: Versions,
+    stream_versions: Versions,
     pub(crate) health_success: Counter,
     pub(crate) health_failures: Counter,
     pub(crate) v2: V2Meters,
@@ -72,14 +73,17 @@ struct V2Method {
 impl Meters {
     /// Registers everything; the methods come from the descriptors.
     pub(crate) fn register(registry: &Registry) -> Self {
+        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors");
         let calls = Rpc::ALL.iter().map(|rpc| {
             let (service, method) = rpc.names();
-            CallMeters::register(registry, service, method, "unary")
+            let descriptors = pool.get_service_by_name(service).expect("the services are built in");
+            let descriptor = descriptors.methods().find(|known| known.name() == method);
+            CallMeters::register(registry, service, method, descriptor.as_ref().map_or("unary", kind))
         });
         let network = |name, help| registry.counter(name, help, &[]);
         Self {
             calls: calls.collect(),
-            unserved: unserved(registry),
+            unserved: unserved(&pool, registry),
             received_bytes: network(
                 "etcd_network_client_grpc_received_bytes_total",
                 "The total number of bytes received from grpc clients.",
@@ -88,7 +92,8 @@ impl Meters {
                 "etcd_network_client_grpc_sent_bytes_total",
                 "The total number of bytes sent to grpc clients.",
             ),
-            versions: Versions::register(registry),
+            unary_versions: Versions::register(registry, "unary"),
+            stream_versions: Versions::register(registry, "stream"),
             health_success: network(
                 "etcd_server_health_success",
                 "The total number of successful health checks",
@@ -111,11 +116,21 @@ impl Meters {
         self.unserved.iter().find(|(known, _)| known == path).map(|(_, meters)| meters)
     }
 
-    /// A request message of this size came in, from a client that says it speaks `version`.
+    /// The request of a unary call came in, of this size, from a client that says it speaks `version`.
     pub(crate) fn received(&self, call: &CallMeters, bytes: usize, version: Option<&HeaderValue>) {
+        self.received_message(call, bytes);
+        self.unary_versions.counter(version).increment(1);
+    }
+
+    /// A streaming call began, of a client that says it speaks `version`.
+    pub(crate) fn opened(&self, version: Option<&HeaderValue>) {
+        self.stream_versions.counter(version).increment(1);
+    }
+
+    /// A message of this size came in.
+    pub(crate) fn received_message(&self, call: &CallMeters, bytes: usize) {
         call.received.increment(1);
         self.received_bytes.increment(bytes as u64);
-        self.versions.counter(version).increment(1);
     }
 
     /// An answer of this size goes out.
@@ -125,8 +140,7 @@ impl Meters {
     }
 }
 
-fn unserved(registry: &Registry) -> Vec<(String, CallMeters)> {
-    let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors");
+fn unserved(pool: &DescriptorPool, registry: &Registry) -> Vec<(String, CallMeters)> {
     let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
     methods
         .map(|method| (format!("/{}/{}", method.parent_service().full_name(), method.name()), method))
@@ -167,8 +181,20 @@ impl CallMeters {
 
     /// A call begins; it counts as canceled until something else is said.
     pub(crate) fn start(&self) -> Started<'_> {
-        self.started.increment(1);
+        self.begin();
         Started { meters: self, code: Code::Canceled as usize }
+    }
+
+    /// A call begins, and somebody else will say how it ended.
+    pub(crate) fn begin(&self) {
+        self.started.increment(1);
+    }
+
+    /// A call ended with the code of this number.
+    pub(crate) fn finish(&self, code: usize) {
+        if let Some(counter) = self.handled.get(code) {
+            counter.increment(1);
+        }
     }
 }
 
@@ -193,21 +219,19 @@ impl Started<'_> {
 
 impl Drop for Started<'_> {
     fn drop(&mut self) {
-        if let Some(counter) = self.meters.handled.get(self.code) {
-            counter.increment(1);
-        }
+        self.meters.finish(self.code);
     }
 }
 
 impl Versions {
     const KNOWN: [&'static str; 4] = ["3.4", "3.5", "3.6", "3.7"];
 
-    fn register(registry: &Registry) -> Self {
+    fn register(registry: &Registry, kind: &str) -> Self {
         let counter = |version| {
             registry.counter(
                 "etcd_server_client_requests_total",
                 "The total number of client requests per client version.",
-                &[("client_api_version", version), ("type", "unary")],
+                &[("client_api_version", version), ("type", kind)],
             )
         };
         Self {

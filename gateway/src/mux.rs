@@ -1,10 +1,13 @@
 //! Where plain HTTP requests go, by their paths: as Go's mux sends them, with etcd's cross-origin headers on
 //! every answer.
 
+use std::sync::Arc;
+
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::gateway::Shared;
@@ -30,13 +33,17 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'@');
 
 /// Answers one request.
-pub(crate) async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    shared: &Arc<Shared>,
+    request: Request<Incoming>,
+    leave: &CancellationToken,
+) -> Response<Body> {
     let without_body = request.method() == Method::HEAD;
     let mut response = if request.method() == Method::OPTIONS {
         Response::new(Body::default())
     } else {
         match decode(request.uri().path()) {
-            Some(path) => route(shared, &path, request).await,
+            Some(path) => route(shared, &path, request, leave).await,
             None => bad_request(),
         }
     };
@@ -52,7 +59,12 @@ fn headers_of(response: Response<Body>) -> Response<Body> {
     Response::from_parts(head, Body::default())
 }
 
-async fn route(shared: &Shared, path: &[u8], request: Request<Incoming>) -> Response<Body> {
+async fn route(
+    shared: &Arc<Shared>,
+    path: &[u8],
+    request: Request<Incoming>,
+    leave: &CancellationToken,
+) -> Response<Body> {
     // The old names of the JSON interface are those of the new one.
     let path = match [&b"/v3beta/"[..], b"/v3alpha/"].iter().find_map(|old| path.strip_prefix(*old)) {
         Some(rest) => [b"/v3/", rest].concat(),
@@ -65,7 +77,8 @@ async fn route(shared: &Shared, path: &[u8], request: Request<Incoming>) -> Resp
     let Ok(path) = std::str::from_utf8(&path) else { return v2::or_not_found(shared, &path) };
     if let Some(path) = path.strip_prefix("/v3").filter(|path| path.starts_with('/')) {
         let (head, body) = request.into_parts();
-        return json::answer(shared, &head.method, path, body).await;
+        let (method, headers) = (&head.method, &head.headers);
+        return json::answer(json::Request { shared, method, path, headers, body, leave }).await;
     }
     if let Some(key) = path.strip_prefix("/v2/keys").filter(|key| key.is_empty() || key.starts_with('/')) {
         return v2::answer(shared, key, request).await;

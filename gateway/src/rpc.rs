@@ -69,6 +69,41 @@ calls! {
     MemberRemove = "etcdserverpb.Cluster" "MemberRemove" "/cluster/member/remove";
     MemberUpdate = "etcdserverpb.Cluster" "MemberUpdate" "/cluster/member/update";
     MemberPromote = "etcdserverpb.Cluster" "MemberPromote" "/cluster/member/promote";
+    Lock = "v3lockpb.Lock" "Lock" "/lock/lock";
+    Unlock = "v3lockpb.Lock" "Unlock" "/lock/unlock";
+    Campaign = "v3electionpb.Election" "Campaign" "/election/campaign";
+    Proclaim = "v3electionpb.Election" "Proclaim" "/election/proclaim";
+    Leader = "v3electionpb.Election" "Leader" "/election/leader";
+    Resign = "v3electionpb.Election" "Resign" "/election/resign";
+    HealthCheck = "grpc.health.v1.Health" "Check";
+    Watch = "etcdserverpb.Watch" "Watch" "/watch";
+    LeaseKeepAlive = "etcdserverpb.Lease" "LeaseKeepAlive" "/lease/keepalive";
+    RangeStream = "etcdserverpb.KV" "RangeStream";
+    Snapshot = "etcdserverpb.Maintenance" "Snapshot" "/maintenance/snapshot";
+    Observe = "v3electionpb.Election" "Observe" "/election/observe";
+    HealthWatch = "grpc.health.v1.Health" "Watch";
+    Reflection = "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo";
+    OldReflection = "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo";
+}
+
+impl Rpc {
+    /// Whether answers come one after another.
+    pub(crate) fn is_streaming(self) -> bool {
+        matches!(self, Self::RangeStream | Self::Snapshot) || self.is_endless()
+    }
+
+    /// Whether it goes on for as long as client and member do.
+    pub(crate) fn is_endless(self) -> bool {
+        matches!(
+            self,
+            Self::Watch
+                | Self::LeaseKeepAlive
+                | Self::Observe
+                | Self::HealthWatch
+                | Self::Reflection
+                | Self::OldReflection
+        )
+    }
 }
 
 /// What a JSON path below `/v3/` names.
@@ -89,9 +124,6 @@ impl JsonPath {
 
 fn unserved(path: &str) -> Option<&'static str> {
     Some(match path {
-        "/watch" => "Watch",
-        "/lease/keepalive" => "LeaseKeepAlive",
-        "/maintenance/snapshot" => "Snapshot",
         "/auth/enable" => "AuthEnable",
         "/auth/disable" => "AuthDisable",
         "/auth/status" => "AuthStatus",
@@ -109,13 +141,6 @@ fn unserved(path: &str) -> Option<&'static str> {
         "/auth/role/delete" => "RoleDelete",
         "/auth/role/grant" => "RoleGrantPermission",
         "/auth/role/revoke" => "RoleRevokePermission",
-        "/lock/lock" => "Lock",
-        "/lock/unlock" => "Unlock",
-        "/election/campaign" => "Campaign",
-        "/election/proclaim" => "Proclaim",
-        "/election/leader" => "Leader",
-        "/election/observe" => "Observe",
-        "/election/resign" => "Resign",
         _ => return None,
     })
 }

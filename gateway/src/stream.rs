@@ -160,11 +160,6 @@ impl Outlet {
         }
     }
 
-    /// Whether nothing is gathered.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.gathered.is_empty() && self.pieces.is_empty()
-    }
-
     /// Whether enough is gathered to leave, though there may be more.
     pub(crate) fn is_full(&self) -> bool {
         self.gathered.len() + self.pieces_bytes >= GATHER_BYTES_MAX

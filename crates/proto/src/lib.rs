@@ -6,7 +6,7 @@
 /// Every message and service as an encoded `FileDescriptorSet`, for the JSON form and for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-pub use generated::{authpb, etcdserverpb, mvccpb, v3electionpb, v3lockpb};
+pub use generated::{authpb, etcdserverpb, health, mvccpb, reflection, v3electionpb, v3lockpb};
 
 #[allow(
     missing_docs,
@@ -35,6 +35,14 @@ mod generated {
     /// Elections.
     pub mod v3electionpb {
         include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
+    }
+    /// gRPC's own health service.
+    pub mod health {
+        include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+    }
+    /// gRPC's own reflection service. Messages of its older name are the same on the wire.
+    pub mod reflection {
+        include!(concat!(env!("OUT_DIR"), "/grpc.reflection.v1.rs"));
     }
 }
 

@@ -36,6 +36,15 @@ impl Encoding {
     }
 }
 
+impl Encoding {
+    /// Why a call is refused whose messages would be compressed so.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        let Self::Unknown(name) = self else { return None };
+        let text = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
+        Some(Refusal::new(Code::Unimplemented, text))
+    }
+}
+
 /// Takes pieces and gives messages.
 pub(crate) struct Reader {
     /// What came in one piece and is not read yet.
@@ -106,14 +115,9 @@ impl Reader {
         }
         match (compressed, &self.encoding) {
             (0, _) | (1, Encoding::Gzip) => Ok(length),
-            (1, Encoding::Identity) => {
-                let text = "grpc: compressed flag set with identity or empty encoding";
-                Err(Refusal::new(Code::Internal, text))
-            }
-            (1, Encoding::Unknown(name)) => {
-                let text = format!("grpc: Decompressor is not installed for grpc-encoding {name:?}");
-                Err(Refusal::new(Code::Unimplemented, text))
-            }
+            (1, encoding) => Err(encoding.refusal().unwrap_or_else(|| {
+                Refusal::new(Code::Internal, "grpc: compressed flag set with identity or empty encoding")
+            })),
             (flag, _) => {
                 let text = format!("grpc: received unexpected payload format {flag}");
                 Err(Refusal::new(Code::Internal, text))

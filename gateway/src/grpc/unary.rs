@@ -1,6 +1,7 @@
 //! gRPC's unary calls, as lean as they can be: one message in, shared with the socket's buffer; one buffer out.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use api::{Code, Member};
 use bytes::{Bytes, BytesMut};
@@ -27,14 +28,17 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Reads the request, acts and answers.
-    pub(super) async fn run<Q, A, F>(mut self, act: fn(&'a dyn Member, Q) -> F) -> Response<Body>
+    pub(super) async fn run<Q, A, F>(mut self, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Response<Body>
     where
         Q: Message + Default,
         A: Message,
         F: Future<Output = Result<A, Refusal>>,
     {
-        let started = self.meters.start();
         let encoding = self.metadata.encoding();
+        if let Some(refusal) = encoding.refusal() {
+            return failure(&refusal);
+        }
+        let started = self.meters.start();
         let gzip = encoding == Encoding::Gzip;
         let time_left = self.metadata.time_left();
         let acting = self.act(encoding, act);
@@ -59,7 +63,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn act<Q, A, F>(&mut self, encoding: Encoding, act: fn(&'a dyn Member, Q) -> F) -> Result<A, Refusal>
+    async fn act<Q, A, F>(&mut self, encoding: Encoding, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Result<A, Refusal>
     where
         Q: Message + Default,
         A: Message,
@@ -68,7 +72,7 @@ impl<'a> Call<'a> {
         let message = read(&mut self.body, self.shared.message_bytes_max, encoding).await?;
         self.metadata.check(self.shared.member.as_ref()).await?;
         self.shared.meters.received(self.meters, message.len(), self.metadata.version());
-        act(self.shared.member.as_ref(), decode(message)?).await
+        act(&self.shared.member, decode(message)?).await
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! Keys steer it: `fault:<name>` is refused with that fault, `missing` is not there.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member,
-    Reply, Status, V2Reply, V2Ttl,
+    RangeStream, Reply, SnapshotPiece, SnapshotStream, Status, V2Reply, V2Ttl, WatchStream,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -19,6 +19,8 @@ use types::{
     MemberRecord, MemberUrl, OpReply, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp,
     TxnReply, TxnResponse,
 };
+
+use crate::fake_watches::{FakeWatches, Feed};
 
 /// The member.
 pub(crate) struct Fake {
@@ -32,11 +34,19 @@ pub(crate) struct Fake {
     pub(crate) leader: Mutex<MemberId>,
     /// Puts of the key `gate` wait for a permit.
     pub(crate) gate: Semaphore,
+    /// What the next stream of watches will say beside its answers.
+    pub(crate) feed: Mutex<Option<Feed>>,
+    /// Streams of watches that are there.
+    pub(crate) streams: AtomicUsize,
+    this: Weak<Self>,
 }
 
 impl Fake {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|this| Self {
+            feed: Mutex::default(),
+            streams: AtomicUsize::default(),
+            this: this.clone(),
             seen: Mutex::default(),
             errors: Mutex::default(),
             learner: AtomicBool::default(),
@@ -49,12 +59,12 @@ impl Fake {
         std::mem::take(&mut self.seen.lock())
     }
 
-    fn see(&self, what: String) {
+    pub(crate) fn see(&self, what: String) {
         self.seen.lock().push(what);
     }
 }
 
-const HEADER: Header =
+pub(crate) const HEADER: Header =
     Header { cluster: ClusterId(0xc1), member: MemberId(2), revision: Revision(7), term: Term(3) };
 
 fn reply<T>(body: T) -> Reply<T> {
@@ -233,6 +243,39 @@ impl Member for Fake {
         }))
     }
 
+    fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
+        let this = self.this.upgrade().ok_or(Fault::Stopped)?;
+        if requires_leader {
+            self.see("watch with a leader".to_owned());
+        }
+        Ok(Box::new(FakeWatches::new(this, self.feed.lock().take())))
+    }
+
+    async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault> {
+        self.see(format!("keep_alive {ids:?}"));
+        if ids.contains(&LeaseId(500)) {
+            return Err(Fault::TimedOut);
+        }
+        Ok(reply(ids.iter().map(|id| if *id == LeaseId(404) { 0 } else { 10 }).collect()))
+    }
+
+    async fn range_stream(
+        &self,
+        query: RangeQuery,
+        consistency: Consistency,
+    ) -> Result<Box<dyn RangeStream>, Fault> {
+        self.see(format!("range_stream {:?} {consistency:?}", query.range));
+        fault(&query.range.start)?;
+        let part = |more| Ok(reply(RangeReply { kvs: vec![pair(&query.range.start)], more, count: 2 }));
+        Ok(Box::new(Parts(vec![part(true), part(false)].into_iter())))
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
+        self.see("snapshot".to_owned());
+        let piece = |remaining, length: usize| Ok(reply(SnapshotPiece { remaining, bytes: vec![7; length].into() }));
+        Ok(Box::new(Parts(vec![piece(100, 5), piece(32, 68), piece(0, 32)].into_iter())))
+    }
+
     async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
         self.see(format!("lease_grant {} ttl={ttl}", id.0));
         Ok(reply(Grant { id: LeaseId(if id.is_some() { id.0 } else { 0x7f }), ttl: ttl.max(2) }))
@@ -327,6 +370,23 @@ impl Member for Fake {
 
     fn metrics(&self) -> String {
         "# TYPE up gauge\nup 1\n".to_owned()
+    }
+}
+
+/// Parts that are there.
+struct Parts<T>(std::vec::IntoIter<Result<Reply<T>, Fault>>);
+
+#[async_trait]
+impl RangeStream for Parts<RangeReply> {
+    async fn next(&mut self) -> Result<Option<Reply<RangeReply>>, Fault> {
+        self.0.next().transpose()
+    }
+}
+
+#[async_trait]
+impl SnapshotStream for Parts<SnapshotPiece> {
+    async fn next(&mut self) -> Result<Option<Reply<SnapshotPiece>>, Fault> {
+        self.0.next().transpose()
     }
 }
 

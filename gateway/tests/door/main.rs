@@ -2,9 +2,11 @@
 //! member of it, and what comes back.
 
 mod fake;
+mod fake_watches;
 mod golden;
 mod grpc;
 mod limits;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

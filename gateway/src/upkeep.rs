@@ -1,0 +1,39 @@
+//! Ranges and snapshots in parts.
+
+use proto::etcdserverpb as pb;
+
+use crate::calls;
+use crate::convert;
+use crate::refusal::Refusal;
+use crate::stream::Call;
+
+/// A range's answer in parts, all of one revision.
+pub(crate) async fn range_stream(mut call: Call) -> Result<(), Refusal> {
+    call.admit().await?;
+    let request: pb::RangeRequest = call.only_request().await?;
+    let consistency = calls::consistency(request.serializable);
+    let mut parts = call.shared.member.range_stream(convert::range(request)?, consistency).await?;
+    while let Some(part) = parts.next().await? {
+        let range = convert::range_reply(convert::header(part.header), part.body);
+        call.outlet.put(&pb::RangeStreamResponse { range_response: Some(range) })?;
+        call.outlet.flush().await;
+    }
+    Ok(())
+}
+
+/// Everything that this member holds.
+pub(crate) async fn snapshot(mut call: Call) -> Result<(), Refusal> {
+    call.admit().await?;
+    let _request: pb::SnapshotRequest = call.only_request().await?;
+    let mut pieces = call.shared.member.snapshot().await?;
+    while let Some(piece) = pieces.next().await? {
+        call.outlet.put(&pb::SnapshotResponse {
+            header: Some(convert::header(piece.header)),
+            remaining_bytes: piece.body.remaining,
+            blob: piece.body.bytes,
+            version: api::level::STORAGE.to_owned(),
+        })?;
+        call.outlet.flush().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,214 @@
+//! Watches: many on one stream. Requests go to the member's stream of watches as they come, its answers go out as they
+//! come; several that are there at once leave together.
+//!
+//! An event is encoded once for all who watch it, and shared: an answer is a small head of its own, and events.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use api::{SharedEvent, WatchBody, WatchId, WatchReply, WatchSpec, WatchStream};
+use bytes::Bytes;
+use prost::Message as _;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use proto::{etcdserverpb as pb, mvccpb};
+use types::{Event, EventKind, Key, KeyRange, Revision};
+
+use crate::convert;
+use crate::refusal::Refusal;
+use crate::stream::{Call, Outlet};
+
+/// Where events are in an answer.
+const EVENTS: u32 = 11;
+
+/// Requests that are taken one after the other before answers have their turn.
+const REQUESTS_MAX: usize = 256;
+
+/// Serves the watches of one stream until the client goes, the member stops or the leader is lost.
+pub(crate) async fn serve(call: Call) -> Result<(), Refusal> {
+    call.admit().await?;
+    let mut watches = call.shared.member.watch(call.metadata.requires_leader())?;
+    let message_bytes_max = call.shared.message_bytes_max;
+    let Call { mut inlet, mut outlet, .. } = call;
+    // A client that will ask for nothing more is told all the same.
+    let mut asks = true;
+    loop {
+        let mut reply = tokio::select! {
+            // Answers first, so that no number of requests keeps them waiting; but see below.
+            biased;
+            reply = watches.next() => Some(reply?),
+            request = inlet.next(), if asks => {
+                asks = take(watches.as_mut(), request?);
+                None
+            }
+        };
+        while let Some(answer) = reply.take() {
+            put(&mut outlet, &answer, message_bytes_max)?;
+            if !outlet.is_full() {
+                reply = now(watches.next()).await.transpose()?;
+            }
+        }
+        outlet.flush().await;
+        // A stream that is never without events still hears what its client wants.
+        for _ in 0..REQUESTS_MAX {
+            if !asks {
+                break;
+            }
+            match now(inlet.next()).await {
+                Some(request) => asks = take(watches.as_mut(), request?),
+                None => break,
+            }
+        }
+    }
+}
+
+/// What a future gives without waiting.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Does what a request wants; `false` after the last.
+fn take(watches: &mut dyn WatchStream, request: Option<pb::WatchRequest>) -> bool {
+    use pb::watch_request::RequestUnion as Wish;
+    let Some(request) = request else { return false };
+    match request.request_union {
+        Some(Wish::CreateRequest(create)) => watches.create(spec(&create)),
+        Some(Wish::CancelRequest(cancel)) => watches.cancel(WatchId(cancel.watch_id)),
+        Some(Wish::ProgressRequest(_)) => watches.progress(),
+        None => {}
+    }
+    true
+}
+
+fn spec(create: &pb::WatchCreateRequest) -> WatchSpec {
+    use pb::watch_create_request::FilterType as Filter;
+    // Copies: a watch lives long, and would keep the buffer that its request came in.
+    let own = |bytes: &Bytes| Bytes::copy_from_slice(bytes);
+    // No key is the first possible key.
+    let key = Key::new(own(&create.key)).or_else(|| Key::new(Bytes::from_static(b"\0")));
+    let range = match key {
+        Some(key) => KeyRange::from_wire(key, own(&create.range_end)),
+        None => KeyRange::all(),
+    };
+    let filters = |filter: Filter| create.filters.contains(&i32::from(filter));
+    WatchSpec {
+        range,
+        start: match create.start_revision {
+            0 => None,
+            // Before everything, which may have been forgotten.
+            start => Some(Revision::from_wire(start).unwrap_or_default()),
+        },
+        progress_notify: create.progress_notify,
+        without_puts: filters(Filter::Noput),
+        without_deletes: filters(Filter::Nodelete),
+        prev_kv: create.prev_kv,
+        fragment: create.fragment,
+        id: (create.watch_id != 0).then_some(WatchId(create.watch_id)),
+    }
+}
+
+fn put(outlet: &mut Outlet, reply: &WatchReply, message_bytes_max: usize) -> Result<(), Refusal> {
+    let mut head = pb::WatchResponse {
+        header: Some(convert::header(reply.header)),
+        watch_id: reply.id.0,
+        ..Default::default()
+    };
+    match &reply.body {
+        WatchBody::Created => head.created = true,
+        WatchBody::Refused { reason } => {
+            (head.created, head.canceled) = (true, true);
+            head.cancel_reason.clone_from(reason);
+        }
+        WatchBody::Canceled { compacted, reason } => {
+            head.canceled = true;
+            // etcd keeps -1 until the first compaction.
+            let told = |revision: Revision| if revision.0 == 0 { -1 } else { revision.to_wire() };
+            head.compact_revision = compacted.map_or(0, told);
+            head.cancel_reason.clone_from(reason);
+        }
+        WatchBody::Progress => {}
+        WatchBody::Events { events, fragment } => {
+            let bytes_max = if *fragment { message_bytes_max } else { usize::MAX };
+            return put_events(outlet, head, events, bytes_max);
+        }
+    }
+    outlet.put(&head)
+}
+
+/// Puts events, in several messages if one would be of `bytes_max` bytes or more. A single event is never torn.
+fn put_events(
+    outlet: &mut Outlet,
+    mut head: pb::WatchResponse,
+    mut events: &[Arc<SharedEvent>],
+    bytes_max: usize,
+) -> Result<(), Refusal> {
+    loop {
+        head.fragment = true;
+        let (count, bytes) = fitting(head.encoded_len(), events, bytes_max);
+        let (now, later) = events.split_at(count);
+        head.fragment = !later.is_empty();
+        put_message(outlet, &head, now, bytes)?;
+        events = later;
+        if events.is_empty() {
+            return Ok(());
+        }
+    }
+}
+
+/// How many events fit into a message beside a head of `head_bytes`, at least one, and how many bytes these have.
+fn fitting(head_bytes: usize, events: &[Arc<SharedEvent>], bytes_max: usize) -> (usize, usize) {
+    let (mut count, mut bytes) = (0, 0);
+    for event in events {
+        let length = wire(event).len();
+        let more = key_len(EVENTS) + encoded_len_varint(length as u64) + length;
+        if count > 0 && head_bytes + bytes + more >= bytes_max {
+            break;
+        }
+        (count, bytes) = (count + 1, bytes + more);
+    }
+    (count, bytes)
+}
+
+fn put_message(
+    outlet: &mut Outlet,
+    head: &pb::WatchResponse,
+    events: &[Arc<SharedEvent>],
+    bytes: usize,
+) -> Result<(), Refusal> {
+    if !outlet.takes_pieces() {
+        let events = events.iter().map(|event| of_event(&event.event)).collect();
+        return outlet.put(&pb::WatchResponse { events, ..head.clone() });
+    }
+    outlet.begin(head.encoded_len() + bytes);
+    head.encode_raw(outlet.buffer());
+    for event in events {
+        let event = wire(event);
+        encode_key(EVENTS, WireType::LengthDelimited, outlet.buffer());
+        encode_varint(event.len() as u64, outlet.buffer());
+        outlet.piece(event);
+    }
+    Ok(())
+}
+
+fn wire(event: &SharedEvent) -> &Bytes {
+    event.wire.get_or_init(|| of_event(&event.event).encode_to_vec().into())
+}
+
+fn of_event(event: &Event) -> mvccpb::Event {
+    use mvccpb::event::EventType;
+    let kind = match event.kind {
+        EventKind::Put => EventType::Put,
+        EventKind::Delete => EventType::Delete,
+    };
+    mvccpb::Event {
+        r#type: kind.into(),
+        kv: Some(convert::key_value(event.kv.clone())),
+        prev_kv: event.prev.clone().map(convert::key_value),
+    }
+}
