@@ -69,7 +69,10 @@ pub(crate) async fn range(
     Ok(convert::range_reply(convert::header(reply.header), reply.body))
 }
 
-pub(crate) async fn put(member: &Arc<dyn Member>, request: pb::PutRequest) -> Result<pb::PutResponse, Refusal> {
+pub(crate) async fn put(
+    member: &Arc<dyn Member>,
+    request: pb::PutRequest,
+) -> Result<pb::PutResponse, Refusal> {
     voting(member)?;
     let reply = member.put(convert::put(request)?).await?;
     Ok(convert::put_reply(convert::header(reply.header), reply.body))
@@ -84,7 +87,10 @@ pub(crate) async fn delete_range(
     Ok(convert::delete_reply(convert::header(reply.header), reply.body))
 }
 
-pub(crate) async fn txn(member: &Arc<dyn Member>, request: pb::TxnRequest) -> Result<pb::TxnResponse, Refusal> {
+pub(crate) async fn txn(
+    member: &Arc<dyn Member>,
+    request: pb::TxnRequest,
+) -> Result<pb::TxnResponse, Refusal> {
     voting(member)?;
     let (txn, serializable) = convert::txn(request, member.limits().txn_ops_max)?;
     let reply = member.txn(txn, serializable).await?;

@@ -54,10 +54,8 @@ fn answer(request: &pb::ServerReflectionRequest) -> Answer {
 }
 
 fn services() -> Answer {
-    let mut service: Vec<pb::ServiceResponse> = POOL
-        .services()
-        .map(|service| pb::ServiceResponse { name: service.full_name().to_owned() })
-        .collect();
+    let mut service: Vec<pb::ServiceResponse> =
+        POOL.services().map(|service| pb::ServiceResponse { name: service.full_name().to_owned() }).collect();
     service.sort_by(|one, other| one.name.cmp(&other.name));
     Answer::ListServicesResponse(pb::ListServiceResponse { service })
 }

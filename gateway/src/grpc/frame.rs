@@ -131,8 +131,9 @@ impl Reader {
             Ok(Some(message)) => Ok(message),
             Ok(None) => {
                 let more = bytes_max.saturating_add(1);
-                let text =
-                    format!("grpc: received message after decompression larger than max ({more} vs. {bytes_max})");
+                let text = format!(
+                    "grpc: received message after decompression larger than max ({more} vs. {bytes_max})"
+                );
                 Err(Refusal::new(Code::ResourceExhausted, text))
             }
             Err(error) => {

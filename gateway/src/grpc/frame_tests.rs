@@ -85,8 +85,18 @@ fn a_message_in_one_piece_is_not_copied() {
 fn what_is_wrong_is_told_in_the_words_of_grpc() {
     let identity = || Encoding::Identity;
     for (bytes, encoding, code, text) in [
-        (&b"\x00\x00\x00\x03\xe9"[..], identity(), 8, "grpc: received message larger than max (1001 vs. 1000)"),
-        (b"\x00\xff\xff\xff\xff", identity(), 8, "grpc: received message larger than max (4294967295 vs. 1000)"),
+        (
+            &b"\x00\x00\x00\x03\xe9"[..],
+            identity(),
+            8,
+            "grpc: received message larger than max (1001 vs. 1000)",
+        ),
+        (
+            b"\x00\xff\xff\xff\xff",
+            identity(),
+            8,
+            "grpc: received message larger than max (4294967295 vs. 1000)",
+        ),
         (b"\x01\0\0\0\0", identity(), 13, "grpc: compressed flag set with identity or empty encoding"),
         (
             b"\x01\0\0\0\0",

@@ -14,8 +14,8 @@ use super::frame::{self, Encoding, PREFIX_BYTES, Reader};
 use super::{failure, success};
 use crate::body::Body;
 use crate::gateway::Shared;
-use crate::meters::CallMeters;
 use crate::metadata::Metadata;
+use crate::meters::CallMeters;
 use crate::refusal::Refusal;
 
 /// One call under way.
@@ -63,7 +63,11 @@ impl<'a> Call<'a> {
         }
     }
 
-    async fn act<Q, A, F>(&mut self, encoding: Encoding, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Result<A, Refusal>
+    async fn act<Q, A, F>(
+        &mut self,
+        encoding: Encoding,
+        act: fn(&'a Arc<dyn Member>, Q) -> F,
+    ) -> Result<A, Refusal>
     where
         Q: Message + Default,
         A: Message,
@@ -77,7 +81,11 @@ impl<'a> Call<'a> {
 }
 
 /// Reads the one message of a call, and to the end of the stream.
-pub(super) async fn read(body: &mut Incoming, bytes_max: usize, encoding: Encoding) -> Result<Bytes, Refusal> {
+pub(super) async fn read(
+    body: &mut Incoming,
+    bytes_max: usize,
+    encoding: Encoding,
+) -> Result<Bytes, Refusal> {
     let mut reader = Reader::new(bytes_max, encoding);
     let message = loop {
         let Some(piece) = next(body).await? else {
@@ -113,4 +121,3 @@ async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Refusal> {
     }
     Ok(None)
 }
-

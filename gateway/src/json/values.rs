@@ -47,13 +47,11 @@ impl Values {
     ) -> Poll<Result<Option<Q>, Refusal>> {
         let value = match self.first.take() {
             Some(first) => Some(first),
-            None => match ready!(self.poll_value(cx)) {
-                Ok(value) => value,
-                Err(_) => {
-                    self.ended = true;
-                    None
-                }
-            },
+            None => {
+                let value = ready!(self.poll_value(cx));
+                self.ended |= value.is_err();
+                value.unwrap_or_default()
+            }
         };
         Poll::Ready(value.map(|value| self.receive(&value)).transpose())
     }
@@ -73,7 +71,9 @@ impl Values {
                 return Poll::Ready(Ok(None));
             }
             match self.objects.next()? {
-                Some(object) if object.as_ref() == b"null" => return Poll::Ready(Ok(Some(self.form.empty()))),
+                Some(object) if object.as_ref() == b"null" => {
+                    return Poll::Ready(Ok(Some(self.form.empty())));
+                }
                 Some(object) => {
                     let parsed = self.form.parse(&object);
                     return Poll::Ready(parsed.map(Some).map_err(|refusal| no_value(&refusal.text)));
@@ -138,7 +138,8 @@ impl Objects {
                 }
                 Some(_) if NULL.starts_with(&self.have) => return Ok(None),
                 Some(other) => {
-                    let text = format!("invalid character {:?} looking for beginning of value", char::from(*other));
+                    let text =
+                        format!("invalid character {:?} looking for beginning of value", char::from(*other));
                     return Err(no_value(&text));
                 }
             }
@@ -210,7 +211,10 @@ mod tests {
             ("{}]", &["{}"], true),
         ] {
             for size in 1..=text.len().max(1) {
-                assert_eq!(read(text.as_bytes(), size), (expect.iter().map(ToString::to_string).collect(), torn));
+                assert_eq!(
+                    read(text.as_bytes(), size),
+                    (expect.iter().map(ToString::to_string).collect(), torn)
+                );
             }
         }
         let endless = format!("{{\"a\":\"{}", "a".repeat(200));

@@ -272,7 +272,8 @@ impl Member for Fake {
 
     async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
         self.see("snapshot".to_owned());
-        let piece = |remaining, length: usize| Ok(reply(SnapshotPiece { remaining, bytes: vec![7; length].into() }));
+        let piece =
+            |remaining, length: usize| Ok(reply(SnapshotPiece { remaining, bytes: vec![7; length].into() }));
         Ok(Box::new(Parts(vec![piece(100, 5), piece(32, 68), piece(0, 32)].into_iter())))
     }
 

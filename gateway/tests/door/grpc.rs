@@ -102,7 +102,8 @@ async fn refusals_have_etcds_codes_and_texts() {
     assert_eq!(code_and_text(&refusal), (Code::ResourceExhausted, text));
     kv.put(put("k", 2 * 1024 * 1024 - 8)).await.expect("it is just small enough");
 
-    let refusal = AuthClient::new(channel).auth_enable(pb::AuthEnableRequest {}).await.expect_err("it is not served");
+    let refusal =
+        AuthClient::new(channel).auth_enable(pb::AuthEnableRequest {}).await.expect_err("it is not served");
     assert_eq!(code_and_text(&refusal), (Code::Unimplemented, "method AuthEnable not implemented"));
     door.close().await;
 }

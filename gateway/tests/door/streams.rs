@@ -72,7 +72,10 @@ async fn a_stream_of_watches_asks_and_is_answered() {
     let mut client = WatchClient::new(channel(&door).await);
     let (asks, mut answers) = watch(&mut client).await;
     asks.send(ask(create("event"))).await.expect("it is open");
-    assert_eq!(next(&mut answers).await, pb::WatchResponse { header: header(), created: true, ..Default::default() });
+    assert_eq!(
+        next(&mut answers).await,
+        pb::WatchResponse { header: header(), created: true, ..Default::default() }
+    );
     let told = next(&mut answers).await;
     let kinds: Vec<i32> = told.events.iter().map(|event| event.r#type).collect();
     assert_eq!((told.watch_id, kinds), (0, vec![0, 1]));
@@ -90,7 +93,9 @@ async fn a_stream_of_watches_asks_and_is_answered() {
     .await
     .expect("it is open");
     assert_eq!(next(&mut answers).await.watch_id, -4);
-    asks.send(ask(pb::WatchCreateRequest { range_end: "a".into(), ..create("b") })).await.expect("it is open");
+    asks.send(ask(pb::WatchCreateRequest { range_end: "a".into(), ..create("b") }))
+        .await
+        .expect("it is open");
     let refused = next(&mut answers).await;
     assert_eq!((refused.watch_id, refused.created, refused.canceled), (-1, true, true));
     assert_eq!(refused.cancel_reason, "mvcc: watcher range is empty");
@@ -169,7 +174,10 @@ async fn a_client_that_does_not_read_holds_up_only_its_own_stream() {
         sent += 1;
         assert!(sent < 100, "10 MB went out to a client that does not read");
     }
-    KvClient::new(channel.clone()).put(pb::PutRequest { key: "k".into(), ..Default::default() }).await.expect("served");
+    KvClient::new(channel.clone())
+        .put(pb::PutRequest { key: "k".into(), ..Default::default() })
+        .await
+        .expect("served");
     for _ in 0..sent {
         assert_eq!(next(&mut answers).await.events.len(), 100);
     }
@@ -255,7 +263,10 @@ async fn leases_that_are_asked_for_together_are_kept_alive_together() {
     assert_eq!(answers.message().await.expect("it ends well"), None);
     // What arrives together is asked together; how it arrives is the network's.
     let calls = door.fake.take_seen();
-    assert!(calls.len() <= 4 && calls.iter().flat_map(|call| call.matches("LeaseId")).count() == 4, "{calls:?}");
+    assert!(
+        calls.len() <= 4 && calls.iter().flat_map(|call| call.matches("LeaseId")).count() == 4,
+        "{calls:?}"
+    );
     let requests = tokio_stream::iter([pb::LeaseKeepAliveRequest { id: 500 }]);
     let refusal = match client.lease_keep_alive(requests).await {
         Ok(answers) => end(&mut answers.into_inner()).await,
@@ -311,7 +322,8 @@ async fn health_and_reflection_answer_tools() {
     assert_eq!(next(&mut told).await.status(), ServingStatus::ServiceUnknown);
 
     let mut reflection = ServerReflectionClient::new(channel);
-    let question = |question| refl::ServerReflectionRequest { message_request: Some(question), ..Default::default() };
+    let question =
+        |question| refl::ServerReflectionRequest { message_request: Some(question), ..Default::default() };
     use refl::server_reflection_request::MessageRequest as Question;
     use refl::server_reflection_response::MessageResponse as Answer;
     let requests = tokio_stream::iter([
@@ -320,12 +332,18 @@ async fn health_and_reflection_answer_tools() {
         question(Question::FileContainingSymbol("nobody.Knows".to_owned())),
     ]);
     let mut answers = reflection.server_reflection_info(requests).await.expect("served").into_inner();
-    let Some(Answer::ListServicesResponse(list)) = next(&mut answers).await.message_response else { panic!("no list") };
+    let Some(Answer::ListServicesResponse(list)) = next(&mut answers).await.message_response else {
+        panic!("no list")
+    };
     let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
     assert!(names.contains(&"etcdserverpb.KV") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
-    let Some(Answer::FileDescriptorResponse(files)) = next(&mut answers).await.message_response else { panic!("no files") };
+    let Some(Answer::FileDescriptorResponse(files)) = next(&mut answers).await.message_response else {
+        panic!("no files")
+    };
     assert_eq!(files.file_descriptor_proto.len(), 3, "watch.proto and what it imports");
-    let Some(Answer::ErrorResponse(error)) = next(&mut answers).await.message_response else { panic!("no error") };
+    let Some(Answer::ErrorResponse(error)) = next(&mut answers).await.message_response else {
+        panic!("no error")
+    };
     assert_eq!(error.error_code, 5);
     door.close().await;
 }
