@@ -45,14 +45,12 @@ impl Values {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Q>, Refusal>> {
-        let value = match self.first.take() {
-            Some(first) => Some(first),
-            None => {
-                let value = ready!(self.poll_value(cx));
-                self.ended |= value.is_err();
-                value.unwrap_or_default()
-            }
-        };
+        let mut value = self.first.take();
+        if value.is_none() {
+            let next = ready!(self.poll_value(cx));
+            self.ended |= next.is_err();
+            value = next.unwrap_or_default();
+        }
         Poll::Ready(value.map(|value| self.receive(&value)).transpose())
     }
 
