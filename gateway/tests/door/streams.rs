@@ -14,6 +14,8 @@ use proto::health::health_client::HealthClient;
 use proto::health::{HealthCheckRequest, health_check_response::ServingStatus};
 use proto::reflection as refl;
 use proto::reflection::server_reflection_client::ServerReflectionClient;
+use proto::reflection::server_reflection_request::MessageRequest as Question;
+use proto::reflection::server_reflection_response::MessageResponse as Answer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
@@ -119,9 +121,12 @@ async fn a_stream_of_watches_asks_and_is_answered() {
     assert_eq!(code_and_text(&refusal), (Code::Unavailable, "etcdserver: server stopped"));
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "messages have their header in an Option")]
 fn header() -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { cluster_id: 0xc1, member_id: 2, revision: 7, raft_term: 3 })
 }
+
+const MIB: usize = 1024 * 1024;
 
 #[tokio::test]
 async fn large_and_many_events_arrive_whole_and_in_pieces_where_that_is_allowed() {
@@ -130,7 +135,6 @@ async fn large_and_many_events_arrive_whole_and_in_pieces_where_that_is_allowed(
     let (feed, fed) = mpsc::channel(16);
     *door.fake.feed.lock() = Some(fed);
     let (_asks, mut answers) = watch(&mut client).await;
-    const MIB: usize = 1024 * 1024;
     for (count, bytes, fragment, expect) in [
         (1, 0, false, &[1][..]),
         (300, 10, true, &[300]),
@@ -324,8 +328,6 @@ async fn health_and_reflection_answer_tools() {
     let mut reflection = ServerReflectionClient::new(channel);
     let question =
         |question| refl::ServerReflectionRequest { message_request: Some(question), ..Default::default() };
-    use refl::server_reflection_request::MessageRequest as Question;
-    use refl::server_reflection_response::MessageResponse as Answer;
     let requests = tokio_stream::iter([
         question(Question::ListServices(String::new())),
         question(Question::FileContainingSymbol("etcdserverpb.Watch.Watch".to_owned())),
