@@ -12,6 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use crate::Limits;
 use crate::activity;
 use crate::stream::Streamed;
+use crate::v2::wait::Waiting;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) enum Body {
     },
     /// It comes as it is made.
     Streamed(Box<Streamed>),
+    /// Events of the v2 keyspace, when they happen.
+    Waiting(Box<Waiting>),
 }
 
 impl Default for Body {
@@ -50,18 +53,25 @@ impl Body {
         Self::Streamed(Box::new(streamed))
     }
 
+    /// What a wait is told.
+    pub(crate) fn waiting(waiting: Waiting) -> Self {
+        Self::Waiting(Box::new(waiting))
+    }
+
     /// Bytes of it, as far as they are known.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Whole { data, .. } => data.as_ref().map_or(0, Bytes::len),
-            Self::Streamed(_) => 0,
+            Self::Streamed(_) | Self::Waiting(_) => 0,
         }
     }
 
     /// Holds what says that the request is under way until all of the answer is sent, if it is not there yet.
     pub(crate) fn hold(&mut self, busy: activity::Call) {
-        if let Self::Streamed(streamed) = self {
-            streamed.hold(busy);
+        match self {
+            Self::Whole { .. } => {}
+            Self::Streamed(streamed) => streamed.hold(busy),
+            Self::Waiting(waiting) => waiting.hold(busy),
         }
     }
 }
@@ -77,6 +87,7 @@ impl HttpBody for Body {
         let (data, ok_follows) = match &mut *self {
             Self::Whole { data, ok_follows } => (data, ok_follows),
             Self::Streamed(streamed) => return streamed.poll_frame(cx).map(|frame| frame.map(Ok)),
+            Self::Waiting(waiting) => return waiting.poll_frame(cx).map(|frame| frame.map(Ok)),
         };
         if let Some(data) = data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -93,6 +104,7 @@ impl HttpBody for Body {
         match self {
             Self::Whole { data, ok_follows } => data.is_none() && !ok_follows,
             Self::Streamed(streamed) => streamed.is_over(),
+            Self::Waiting(waiting) => waiting.is_over(),
         }
     }
 
@@ -100,7 +112,7 @@ impl HttpBody for Body {
         match self {
             Self::Whole { ok_follows: false, .. } => SizeHint::with_exact(self.len() as u64),
             // gRPC's messages tell their length themselves, and get no header for it.
-            Self::Whole { .. } | Self::Streamed(_) => SizeHint::new(),
+            Self::Whole { .. } | Self::Streamed(_) | Self::Waiting(_) => SizeHint::new(),
         }
     }
 }

@@ -81,7 +81,7 @@ async fn route(
         return json::answer(json::Request { shared, method, path, headers, body, leave }).await;
     }
     if let Some(key) = path.strip_prefix("/v2/keys").filter(|key| key.is_empty() || key.starts_with('/')) {
-        return v2::answer(shared, key, request).await;
+        return v2::answer(shared, key, request, leave).await;
     }
     if let Some(rest) =
         path.strip_prefix("/v2/members").filter(|rest| rest.is_empty() || rest.starts_with('/'))

@@ -7,8 +7,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use types::ClusterId;
 use types::v2::{Action, Event, Node, Refusal, Timestamp};
+use types::{ClusterId, Index, Term};
 
 use crate::body::Body;
 
@@ -22,11 +22,21 @@ pub(crate) fn reply(cluster: ClusterId, reply: V2Reply, quiet: bool) -> Response
     if created(&event) {
         *response.status_mut() = StatusCode::CREATED;
     }
-    let headers = response.headers_mut();
-    common(headers, cluster, event.index);
-    headers.insert(HeaderName::from_static("x-raft-index"), HeaderValue::from(reply.raft_index.0));
-    headers.insert(HeaderName::from_static("x-raft-term"), HeaderValue::from(reply.raft_term.0));
+    heads(response.headers_mut(), cluster, event.index, reply.raft_index, reply.raft_term);
     response
+}
+
+/// The headers of what the keyspace answers, refusals excepted.
+pub(crate) fn heads(
+    headers: &mut HeaderMap,
+    cluster: ClusterId,
+    index: u64,
+    raft_index: Index,
+    raft_term: Term,
+) {
+    common(headers, cluster, index);
+    headers.insert(HeaderName::from_static("x-raft-index"), HeaderValue::from(raft_index.0));
+    headers.insert(HeaderName::from_static("x-raft-term"), HeaderValue::from(raft_term.0));
 }
 
 /// A refusal, of the keyspace or of the door.
@@ -60,7 +70,8 @@ fn created(event: &Event) -> bool {
     }
 }
 
-fn text(event: &Event, quiet: bool) -> String {
+/// An event in JSON; `quiet` leaves out what a writer knows already.
+pub(crate) fn text(event: &Event, quiet: bool) -> String {
     let mut out = format!(r#"{{"action":"{}""#, event.action.as_str());
     if !quiet || matches!(event.action, Action::Get | Action::Delete | Action::CompareAndDelete) {
         out.push_str(",\"node\":");

@@ -1,19 +1,20 @@
-//! The v2 interface over HTTP: the keyspace at `/v2/keys`, and who is in the cluster. Watches of the keyspace come
-//! with their own issue; until then `wait=true` is answered by 501.
+//! The v2 interface over HTTP: the keyspace at `/v2/keys`, and who is in the cluster.
 
 pub(crate) mod form;
 pub(crate) mod members;
 
 mod answer;
 mod params;
+pub(crate) mod wait;
 
 use std::time::Instant;
 
 use api::{Consistency, Fault, V2Reply};
 use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use types::v2::Refusal;
+use tokio_util::sync::CancellationToken;
+use types::v2::{Refusal, Watch};
 
 use crate::body::{self, Body, BodyError};
 use crate::gateway::Shared;
@@ -23,7 +24,12 @@ use form::{Form, MediaType};
 use params::{Operation, Wrong};
 
 /// Answers a request for `key`, which is the path below `/v2/keys`.
-pub(crate) async fn answer(shared: &Shared, key: &str, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    shared: &Shared,
+    key: &str,
+    request: Request<Incoming>,
+    leave: &CancellationToken,
+) -> Response<Body> {
     if !shared.member.v2_enabled() {
         return mux::not_found();
     }
@@ -36,7 +42,7 @@ pub(crate) async fn answer(shared: &Shared, key: &str, request: Request<Incoming
         Err(wrong) => Err(wrong),
     };
     match parsed {
-        Ok(operation) => run(shared, &method, operation).await,
+        Ok(operation) => run(shared, &method, operation, leave).await,
         Err(wrong) => refuse(shared, wrong),
     }
 }
@@ -82,12 +88,17 @@ async fn read_body(shared: &Shared, incoming: Incoming) -> (Form, Option<String>
     (Form::default(), Some(cause.to_owned()))
 }
 
-async fn run(shared: &Shared, method: &Method, operation: Operation) -> Response<Body> {
+async fn run(
+    shared: &Shared,
+    method: &Method,
+    operation: Operation,
+    leave: &CancellationToken,
+) -> Response<Body> {
     let name = operation.name(method);
     shared.meters.v2.received(name);
     let begun = Instant::now();
     let (result, quiet) = match operation {
-        Operation::Watch => return unserved_watch(shared),
+        Operation::Watch(watch) => return begin_wait(shared, watch, leave).await,
         Operation::Get { get, quorum } => {
             let consistency = if quorum { Consistency::Linearizable } else { Consistency::Serializable };
             (shared.member.v2_get(get, consistency).await, false)
@@ -115,8 +126,11 @@ fn refuse(shared: &Shared, Wrong { code, cause }: Wrong) -> Response<Body> {
     answer::refusal(shared.member.header().cluster, &Refusal { code, cause, index: 0 })
 }
 
-fn unserved_watch(shared: &Shared) -> Response<Body> {
-    let mut response = refuse(shared, Wrong::new(300, "watches of the v2 keyspace are not served"));
-    *response.status_mut() = StatusCode::NOT_IMPLEMENTED;
-    response
+async fn begin_wait(shared: &Shared, watch: Watch, leave: &CancellationToken) -> Response<Body> {
+    let cluster = shared.member.header().cluster;
+    match shared.member.v2_watch(watch).await {
+        Ok(Ok(watching)) => wait::respond(cluster, watching, leave),
+        Ok(Err(refusal)) => answer::refusal(cluster, &refusal),
+        Err(fault) => refuse(shared, Wrong::new(300, fault.text())),
+    }
 }

@@ -3,7 +3,7 @@
 use api::V2Ttl;
 use bytes::Bytes;
 use http::Method;
-use types::v2::{Condition, Expiry, Get, Path, Write};
+use types::v2::{Condition, Expiry, Get, Path, Watch, Write};
 
 use crate::v2::form::Form;
 
@@ -25,8 +25,8 @@ impl Wrong {
 pub(crate) enum Operation {
     /// A read; through the log when `quorum` was asked for.
     Get { get: Get, quorum: bool },
-    /// A watch, which has an issue of its own.
-    Watch,
+    /// A wait.
+    Watch(Watch),
     /// A write.
     Write { write: Write, ttl: V2Ttl, quiet: bool },
 }
@@ -49,6 +49,7 @@ impl Operation {
 #[allow(clippy::struct_excessive_bools, reason = "each is a parameter of the interface")]
 struct Params {
     prev_index: u64,
+    wait_index: Option<u64>,
     prev_value: Bytes,
     prev_exist: Option<bool>,
     value: Bytes,
@@ -58,6 +59,7 @@ struct Params {
     wait: bool,
     dir: bool,
     quorum: bool,
+    stream: bool,
     refresh: bool,
     quiet: bool,
 }
@@ -73,7 +75,8 @@ pub(crate) fn parse(method: &Method, key: &str, form: &Form) -> Result<Operation
         method => {
             let quorum = params.quorum && method == "GET";
             if params.wait && !quorum {
-                return Ok(Operation::Watch);
+                let (recursive, stream, since) = (params.recursive, params.stream, params.wait_index);
+                return Ok(Operation::Watch(Watch { path, recursive, stream, since }));
             }
             let get = Get { path, recursive: params.recursive, sorted: params.sorted };
             Operation::Get { get, quorum }
@@ -85,13 +88,14 @@ pub(crate) fn parse(method: &Method, key: &str, form: &Form) -> Result<Operation
 fn check(method: &Method, form: &Form) -> Result<Params, Wrong> {
     let value = form.first("value").cloned().unwrap_or_default();
     let prev_index = number(form, "prevIndex", 203)?.unwrap_or(0);
-    number(form, "waitIndex", 203)?;
+    // Zero is no index.
+    let wait_index = number(form, "waitIndex", 203)?.filter(|index| *index > 0);
     let recursive = flag(form, "recursive")?;
     let sorted = flag(form, "sorted")?;
     let wait = flag(form, "wait")?;
     let dir = flag(form, "dir")?;
     let quorum = flag(form, "quorum")?;
-    flag(form, "stream")?;
+    let stream = flag(form, "stream")?;
     if wait && method != Method::GET {
         return Err(Wrong::new(209, "\"wait\" can only be used with GET requests"));
     }
@@ -121,6 +125,7 @@ fn check(method: &Method, form: &Form) -> Result<Params, Wrong> {
     let ttl = seconds.map_or(V2Ttl::Never, V2Ttl::Seconds);
     Ok(Params {
         prev_index,
+        wait_index,
         prev_value,
         prev_exist,
         value,
@@ -130,6 +135,7 @@ fn check(method: &Method, form: &Form) -> Result<Params, Wrong> {
         wait,
         dir,
         quorum,
+        stream,
         refresh,
         quiet,
     })

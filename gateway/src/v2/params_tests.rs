@@ -85,7 +85,11 @@ fn waiting_is_for_reads_without_quorum() {
     let refused = Err(Wrong::new(209, "\"wait\" can only be used with GET requests"));
     assert_eq!(parse_on("HEAD", "wait=true"), refused);
     assert_eq!(parse_on("PUT", "wait=true"), refused);
-    assert_eq!(parse_on("GET", "wait=true"), Ok(Operation::Watch));
+    let watch = |stream, since| {
+        Ok(Operation::Watch(Watch { path: Path::clean("/k"), recursive: stream, stream, since }))
+    };
+    assert_eq!(parse_on("GET", "wait=true&waitIndex=0"), watch(false, None));
+    assert_eq!(parse_on("GET", "wait=true&recursive=1&stream=1&waitIndex=7"), watch(true, Some(7)));
     assert!(matches!(parse_on("GET", "wait=true&quorum=true"), Ok(Operation::Get { quorum: true, .. })));
     // HEAD reads locally, whatever it asks for.
     assert!(matches!(parse_on("HEAD", "quorum=true"), Ok(Operation::Get { quorum: false, .. })));

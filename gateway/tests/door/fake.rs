@@ -3,17 +3,18 @@
 //! Keys steer it: `fault:<name>` is refused with that fault, `missing` is not there.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member,
-    RangeStream, Reply, SnapshotPiece, SnapshotStream, Status, V2Reply, V2Ttl, WatchStream,
+    RangeStream, Reply, SnapshotPiece, SnapshotStream, Status, V2Events, V2News, V2Reply, V2Ttl, V2Watching,
+    WatchStream,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use types::v2::{Action, Event, Get, Node, Refusal, Timestamp, Write};
+use types::v2::{Action, Event, Get, Node, Refusal, Timestamp, Watch, Write};
 use types::{
     Alarm, AlarmKind, ClusterId, DeleteRange, DeleteReply, Index, KeyValue, LeaseId, Limits, MemberId,
     MemberRecord, MemberUrl, OpReply, Put, PutReply, RangeQuery, RangeReply, Revision, Term, Txn, TxnOp,
@@ -326,6 +327,22 @@ impl Member for Fake {
         Ok(V2Reply { result, raft_index: Index(9), raft_term: Term(3) })
     }
 
+    async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watching, Refusal>, Fault> {
+        self.see(format!("{watch:?}"));
+        let key = watch.path.as_str();
+        fault(key.trim_start_matches('/').as_bytes())?;
+        if watch.since == Some(1) {
+            return Ok(Err(Refusal { code: 401, cause: "cleared".to_owned(), index: 7 }));
+        }
+        let count = if watch.stream { 3 } else { 1 };
+        let news = (0..count).map(|_| event(Action::Set, file(key), None)).map(Arc::new);
+        let news: Vec<_> = news.map(|event| Arc::new(V2News { event, wire: OnceLock::new() })).collect();
+        // Of a hidden node nothing is ever told.
+        let silent = key.starts_with("/_");
+        let events = Box::new(Events { news: news.into_iter(), silent });
+        Ok(Ok(V2Watching { index: 7, raft_index: Index(9), raft_term: Term(3), events }))
+    }
+
     async fn v2_write(&self, write: Write, ttl: V2Ttl) -> Result<V2Reply, Fault> {
         self.see(format!("{write:?} {ttl:?}"));
         let result = match &write {
@@ -388,6 +405,22 @@ impl RangeStream for Parts<RangeReply> {
 impl SnapshotStream for Parts<SnapshotPiece> {
     async fn next(&mut self) -> Result<Option<Reply<SnapshotPiece>>, Fault> {
         self.0.next().transpose()
+    }
+}
+
+/// What a wait is told, and whether it then stays silent.
+struct Events {
+    news: std::vec::IntoIter<Arc<V2News>>,
+    silent: bool,
+}
+
+#[async_trait]
+impl V2Events for Events {
+    async fn next(&mut self) -> Option<Arc<V2News>> {
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        self.news.next()
     }
 }
 
