@@ -21,7 +21,7 @@ impl WatchId {
 pub struct WatchSpec {
     /// The keys it is about.
     pub range: KeyRange,
-    /// The first revision whose events it wants; `None` is from now on. Zero is before all, and always compacted.
+    /// The first revision whose events it wants; `None` is from now on. Zero is before all, and always forgotten.
     pub start: Option<Revision>,
     /// Whether it is told from time to time that nothing happened.
     pub progress_notify: bool,

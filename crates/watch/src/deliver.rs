@@ -133,12 +133,13 @@ fn add(stream: &mut Stream, slot: u32, watcher: &Watcher, events: Events, until:
     let (events, bytes) = events;
     let last = events.last().map(|last| last.event.kv.mod_revision);
     let revision = until.or(last).unwrap_or_default();
-    // What a stream's watches share counts once.
+    // What a stream's watches share counts once. Those of a group that want the same come close together.
     let is_shared = |pending: &Pending| match &pending.reply.body {
         Body::Events { events: before, .. } => std::ptr::eq(before.as_ptr(), events.as_ptr()),
         _ => false,
     };
-    let bytes = if stream.pending.last().is_some_and(is_shared) { 0 } else { bytes };
+    let mut before = stream.pending.iter().rev().take(Taste::COUNT);
+    let bytes = if before.any(is_shared) { 0 } else { bytes };
     let body = Body::Events { events, fragment: watcher.fragments() };
     stream.pending.push(Pending { slot, reply: Reply { id: watcher.id, revision, body }, bytes });
 }

@@ -14,10 +14,9 @@ use crate::outbox::Pending;
 use crate::watcher::{NOWHERE, Watcher};
 use crate::{Body, End, Limits, Outbox, Reply};
 
-/// Why a watch cannot be made; the first three in etcd's words.
+/// Why a watch cannot be made; the first two in etcd's words.
 const DUPLICATE: &str = "mvcc: duplicate watch ID provided on the WatchStream";
 const EMPTY: &str = "mvcc: watcher range is empty";
-const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
 const TOO_MANY: &str = "kvorum: too many watches";
 
 /// A stream of watches; a number is never used twice.
@@ -158,7 +157,8 @@ impl Hub {
         let from = spec.start.unwrap_or(current.next());
         self.say(at, id, current, Body::Created);
         let compacted = self.mvcc.compacted();
-        if from < compacted {
+        // Zero stands for what was before everything, which is always forgotten.
+        if from < compacted || from == Revision(0) {
             return self.say(at, id, Revision(0), Body::Canceled { compacted: Some(compacted) });
         }
         let slot = self.watchers.insert(Watcher::new(id, at, from, spec)) as u32;
@@ -210,9 +210,6 @@ impl Hub {
         let stream = &mut self.streams[at as usize];
         if spec.range.is_empty() {
             return Err(EMPTY);
-        }
-        if spec.start == Some(Revision(0)) {
-            return Err(COMPACTED);
         }
         if spec.id.is_some_and(|id| stream.watches.contains_key(&id)) {
             return Err(DUPLICATE);

@@ -27,6 +27,9 @@ mod index;
 mod ranges;
 mod watcher;
 
+#[cfg(test)]
+mod tests;
+
 pub use hub::{Counts, Hub, StreamId};
 pub use lagging::{Fetch, Fetched};
 pub use limits::Limits;

@@ -5,6 +5,7 @@ mod changing;
 mod differing;
 mod leases;
 mod serving;
+mod watching;
 
 use std::net::TcpListener;
 use std::sync::Arc;

@@ -10,12 +10,12 @@ use crate::Config;
 use crate::tests::{everything, put};
 
 /// Next to nothing is kept of the log.
-fn forgetful(config: Config) -> Config {
+pub(super) fn forgetful(config: Config) -> Config {
     Config { replay_bytes_max: 64 << 10, log_bytes_kept: 1 << 10, segment_bytes: 64 << 10, ..config }
 }
 
 /// Until the leader's log begins long after its beginning.
-async fn write_a_lot(cluster: &Cluster) {
+pub(super) async fn write_a_lot(cluster: &Cluster) {
     let writer = cluster.leader().await;
     let house = &cluster.member(writer).house;
     for _ in 0..600 {
