@@ -97,6 +97,7 @@ impl Member {
             }
             Err(_) => {
                 self.measures.read_indexes_failed.increment(1);
+                self.measures.work.slow_reads.increment(1);
                 Err(self.timed_out())
             }
         }

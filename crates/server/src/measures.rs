@@ -261,6 +261,13 @@ impl Measures {
                 "To",
                 peer.dropped_frames,
             );
+            registry
+                .counter(
+                    "etcd_network_disconnected_peers_total",
+                    "Streams to a peer that broke.",
+                    &[("Local", &local), ("Remote", &remote)],
+                )
+                .absolute(peer.losses);
             let between = [("Local", local.as_str()), ("Remote", remote.as_str())];
             let gauge = |name, help, number| registry.gauge(name, help, &between).set(number);
             gauge("etcd_network_known_peers", "The current number of known peers.", 1.0);

@@ -34,6 +34,7 @@ pub(crate) struct Tally {
     /// Reads of one node, and of all below one: done, and failed.
     reads: [(Counter, Counter); 2],
     expires: Counter,
+    events: Counter,
 }
 
 /// A number that goes by several names.
@@ -134,6 +135,11 @@ impl Tally {
             ),
             writes: writes.into_iter().collect(),
             reads: [reads("get"), reads("getRecursive")],
+            events: registry.counter(
+                "etcd_debugging_mvcc_events_total",
+                "Events handed out to watchers.",
+                &[],
+            ),
             expires: registry.counter(
                 "etcd_debugging_store_expires_total",
                 "Nodes of v2 whose time had come.",
@@ -181,6 +187,11 @@ impl Tally {
         self.put_bytes.fetch_add(put_bytes, Ordering::Relaxed);
         // What nobody deleted went with its lease.
         self.deletes.add(u64::saturating_sub(gone, removed));
+    }
+
+    /// A watcher got events.
+    pub(crate) fn events(&self, count: usize) {
+        self.events.increment(count as u64);
     }
 
     /// A read of v2 was answered.

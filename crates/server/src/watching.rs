@@ -13,6 +13,7 @@ use watch::{Body, End, Reply, Taken};
 
 use crate::member::Member;
 use crate::shared::Shared;
+use crate::tally::Tally;
 use crate::window::{ASKS_MAX, Ask, Seat, Window};
 
 /// See the module.
@@ -22,6 +23,7 @@ pub(crate) struct Stream {
     // Taken out and not asked for yet.
     replies: VecDeque<Reply>,
     shared: Arc<Shared>,
+    tally: Arc<Tally>,
     cluster: ClusterId,
     member: MemberId,
 }
@@ -44,6 +46,7 @@ impl Member {
             window: Arc::clone(&self.window),
             replies: VecDeque::new(),
             shared: Arc::clone(shared),
+            tally: Arc::clone(&self.measures.tally),
             cluster: self.cluster,
             member: self.id,
         })
@@ -92,6 +95,9 @@ impl WatchStream for Stream {
 
     async fn next(&mut self) -> Result<WatchReply, Fault> {
         let Reply { id, revision, body } = poll_fn(|context| self.poll_next(context)).await?;
+        if let Body::Events { events, .. } = &body {
+            self.tally.events(events.len());
+        }
         let header =
             Header { cluster: self.cluster, member: self.member, revision, term: self.shared.term() };
         Ok(WatchReply { header, id, body: told(body) })

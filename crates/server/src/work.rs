@@ -17,6 +17,8 @@ pub(crate) struct WorkMeasures {
     /// The hash of the history up to a revision.
     pub(crate) hash_kv: Histogram,
     slow_applies: Counter,
+    /// Reads that nobody confirmed in time.
+    pub(crate) slow_reads: Counter,
     /// Snapshots that are being installed.
     pub(crate) installing: Gauge,
     snapshot_saved: Histogram,
@@ -39,6 +41,11 @@ impl WorkMeasures {
             slow_applies: registry.counter(
                 "etcd_server_slow_apply_total",
                 "Runs of entries that took longer than 100 ms to apply.",
+                &[],
+            ),
+            slow_reads: registry.counter(
+                "etcd_server_slow_read_indexes_total",
+                "Linearizable reads that nobody confirmed in time.",
                 &[],
             ),
             installing: registry.gauge(
