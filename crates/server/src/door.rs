@@ -268,6 +268,7 @@ impl api::Member for Member {
     }
 
     async fn v2_watch(&self, watch: v2::Watch) -> Result<Result<V2Watching, v2::Refusal>, Fault> {
+        self.measures.tally.v2_wait();
         let shared = &self.house.shared;
         Ok(self.house.waits.begin(watch, &self.house.wing).map(|(index, events)| V2Watching {
             index,

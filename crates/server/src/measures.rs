@@ -87,6 +87,9 @@ const STANDING: &[Standing] = &[
         "The name of etcd 3.4 for etcd_mvcc_db_total_size_in_bytes.",
         |member| member.house.wing.look().store.size_bytes() as f64,
     ),
+    ("etcd_debugging_store_watchers", "Waits for events of v2 that are open.", |member| {
+        member.house.waits.count() as f64
+    }),
     ("etcd_disk_defrag_inflight", "Whether room is being given back to the disk: 1 or 0.", |member| {
         flag(member.defragmenter.is_running())
     }),

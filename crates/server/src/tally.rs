@@ -35,6 +35,7 @@ pub(crate) struct Tally {
     reads: [(Counter, Counter); 2],
     expires: Counter,
     events: Counter,
+    waits: Counter,
 }
 
 /// A number that goes by several names.
@@ -135,6 +136,11 @@ impl Tally {
             ),
             writes: writes.into_iter().collect(),
             reads: [reads("get"), reads("getRecursive")],
+            waits: registry.counter(
+                "etcd_debugging_store_watch_requests_total",
+                "Waits for events of v2 that were asked for.",
+                &[],
+            ),
             events: registry.counter(
                 "etcd_debugging_mvcc_events_total",
                 "Events handed out to watchers.",
@@ -187,6 +193,11 @@ impl Tally {
         self.put_bytes.fetch_add(put_bytes, Ordering::Relaxed);
         // What nobody deleted went with its lease.
         self.deletes.add(u64::saturating_sub(gone, removed));
+    }
+
+    /// Somebody waits for events of v2.
+    pub(crate) fn v2_wait(&self) {
+        self.waits.increment(1);
     }
 
     /// A watcher got events.
