@@ -36,6 +36,7 @@ mod watches;
 mod grpc;
 mod json;
 mod mux;
+mod openapi;
 mod plain;
 mod v2;
 

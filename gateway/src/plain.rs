@@ -1,6 +1,9 @@
-//! The plain HTTP endpoints: version, health and metrics.
+//! The plain HTTP endpoints: version, health, metrics, and what describes the JSON interface.
+
+use std::sync::LazyLock;
 
 use api::{Consistency, Member};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -8,6 +11,7 @@ use hyper::body::Incoming;
 use crate::body::Body;
 use crate::gateway::Shared;
 use crate::mux::{self, TEXT};
+use crate::openapi;
 use crate::v2::form::Form;
 
 /// Answers a request for a path that is none of a keyspace's.
@@ -21,6 +25,7 @@ pub(crate) async fn answer(shared: &Shared, path: &str, request: &Request<Incomi
         Endpoint::Metrics => metrics(shared.member.as_ref()),
         Endpoint::Version => version(),
         Endpoint::Health => health(shared, &query).await,
+        Endpoint::Description(text) => description(text),
         Endpoint::Checks(checks) => run(shared.member.as_ref(), checks, &query).await,
     }
 }
@@ -30,6 +35,7 @@ enum Endpoint {
     Metrics,
     Version,
     Health,
+    Description(&'static LazyLock<Bytes>),
     Checks(&'static [Check]),
 }
 
@@ -39,6 +45,8 @@ impl Endpoint {
             "/metrics" => Self::Metrics,
             "/version" => Self::Version,
             "/health" => Self::Health,
+            "/openapi.json" => Self::Description(&openapi::OPENAPI),
+            "/swagger.json" => Self::Description(&openapi::SWAGGER),
             "/livez" | "/livez/serializable_read" | "/readyz/serializable_read" => {
                 Self::Checks(&[Check::SerializableRead])
             }
@@ -67,6 +75,12 @@ fn version() -> Response<Body> {
     let (server, cluster, storage) = (api::level::SERVER, api::level::CLUSTER, api::level::STORAGE);
     let body = format!(r#"{{"etcdserver":"{server}","etcdcluster":"{cluster}","storage":"{storage}"}}"#);
     let mut response = Response::new(Body::of(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn description(text: &Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::of(text.clone()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

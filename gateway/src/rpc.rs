@@ -29,7 +29,6 @@ macro_rules! calls {
             }
 
             /// Its JSON paths, without the prefix of the version.
-            #[cfg(test)]
             pub(crate) fn json_paths(self) -> &'static [&'static str] {
                 match self {
                     $(Self::$name => &[$($path,)*],)*

@@ -20,6 +20,7 @@ use http::{HeaderMap, HeaderValue};
 use hyper::body::Frame;
 use parking_lot::Mutex;
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::activity;
@@ -151,6 +152,28 @@ impl Outlet {
         self.cut();
         self.pieces_bytes += piece.len();
         self.pieces.push_back(piece.clone());
+    }
+
+    /// Puts in an answer without its largest field, which is `bytes` at `field` and is shared where that can be; else
+    /// `whole` puts it into its place.
+    pub(crate) fn put_with<A: Message>(
+        &mut self,
+        mut answer: A,
+        field: u32,
+        bytes: Bytes,
+        whole: impl FnOnce(&mut A, Bytes),
+    ) -> Result<(), Refusal> {
+        if !self.takes_pieces() {
+            whole(&mut answer, bytes);
+            return self.put(&answer);
+        }
+        let of_field = key_len(field) + encoded_len_varint(bytes.len() as u64) + bytes.len();
+        self.begin(answer.encoded_len() + of_field);
+        answer.encode_raw(&mut self.gathered);
+        encode_key(field, WireType::LengthDelimited, &mut self.gathered);
+        encode_varint(bytes.len() as u64, &mut self.gathered);
+        self.piece(&bytes);
+        Ok(())
     }
 
     fn cut(&mut self) {

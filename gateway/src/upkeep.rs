@@ -1,11 +1,15 @@
 //! Ranges and snapshots in parts.
 
+use bytes::Bytes;
 use proto::etcdserverpb as pb;
 
 use crate::calls;
 use crate::convert;
 use crate::refusal::Refusal;
 use crate::stream::Call;
+
+/// Where the piece is in an answer.
+const BLOB: u32 = 3;
 
 /// A range's answer in parts, all of one revision.
 pub(crate) async fn range_stream(mut call: Call) -> Result<(), Refusal> {
@@ -27,12 +31,13 @@ pub(crate) async fn snapshot(mut call: Call) -> Result<(), Refusal> {
     let _request: pb::SnapshotRequest = call.only_request().await?;
     let mut pieces = call.shared.member.snapshot().await?;
     while let Some(piece) = pieces.next().await? {
-        call.outlet.put(&pb::SnapshotResponse {
+        let answer = pb::SnapshotResponse {
             header: Some(convert::header(piece.header)),
             remaining_bytes: piece.body.remaining,
-            blob: piece.body.bytes,
+            blob: Bytes::new(),
             version: api::level::STORAGE.to_owned(),
-        })?;
+        };
+        call.outlet.put_with(answer, BLOB, piece.body.bytes, |answer, blob| answer.blob = blob)?;
         call.outlet.flush().await;
     }
     Ok(())

@@ -25,6 +25,9 @@ const EVENTS: u32 = 11;
 /// Requests that are taken one after the other before answers have their turn.
 const REQUESTS_MAX: usize = 256;
 
+/// Creations that are not answered yet; at the limit no request is read until some are.
+const OWED_MAX: usize = 4096;
+
 /// Serves the watches of one stream until the client goes, the member stops or the leader is lost.
 pub(crate) async fn serve(call: Call) -> Result<(), Refusal> {
     call.admit().await?;
@@ -33,17 +36,19 @@ pub(crate) async fn serve(call: Call) -> Result<(), Refusal> {
     let Call { mut inlet, mut outlet, .. } = call;
     // A client that will ask for nothing more is told all the same.
     let mut asks = true;
+    let mut owed = 0;
     loop {
         let mut reply = tokio::select! {
             // Answers first, so that no number of requests keeps them waiting; but see below.
             biased;
             reply = watches.next() => Some(reply?),
-            request = inlet.next(), if asks => {
-                asks = take(watches.as_mut(), request?);
+            request = inlet.next(), if asks && owed < OWED_MAX => {
+                asks = take(watches.as_mut(), request?, &mut owed);
                 None
             }
         };
         while let Some(answer) = reply.take() {
+            owed -= usize::from(owed > 0 && is_of_creation(&answer.body));
             put(&mut outlet, &answer, message_bytes_max)?;
             if !outlet.is_full() {
                 reply = now(watches.next()).await.transpose()?;
@@ -52,11 +57,11 @@ pub(crate) async fn serve(call: Call) -> Result<(), Refusal> {
         outlet.flush().await;
         // A stream that is never without events still hears what its client wants.
         for _ in 0..REQUESTS_MAX {
-            if !asks {
+            if !asks || owed >= OWED_MAX {
                 break;
             }
             match now(inlet.next()).await {
-                Some(request) => asks = take(watches.as_mut(), request?),
+                Some(request) => asks = take(watches.as_mut(), request?, &mut owed),
                 None => break,
             }
         }
@@ -73,12 +78,19 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
+fn is_of_creation(body: &WatchBody) -> bool {
+    matches!(body, WatchBody::Created | WatchBody::Refused { .. })
+}
+
 /// Does what a request wants; `false` after the last.
-fn take(watches: &mut dyn WatchStream, request: Option<pb::WatchRequest>) -> bool {
+fn take(watches: &mut dyn WatchStream, request: Option<pb::WatchRequest>, owed: &mut usize) -> bool {
     use pb::watch_request::RequestUnion as Wish;
     let Some(request) = request else { return false };
     match request.request_union {
-        Some(Wish::CreateRequest(create)) => watches.create(spec(&create)),
+        Some(Wish::CreateRequest(create)) => {
+            *owed += 1;
+            watches.create(spec(&create));
+        }
         Some(Wish::CancelRequest(cancel)) => watches.cancel(WatchId(cancel.watch_id)),
         Some(Wish::ProgressRequest(_)) => watches.progress(),
         None => {}

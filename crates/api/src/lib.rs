@@ -188,65 +188,38 @@ pub trait Member: Send + Sync + 'static {
 
     /// Opens a stream of watches. `requires_leader`: it ends with [`Fault::NoLeader`] when this member has known of
     /// no leader for some time.
-    fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
-        let _ = requires_leader;
-        Err(Fault::Unserved)
-    }
+    fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault>;
 
     /// Grants a lease; id 0 lets the member choose.
-    async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
-        let _ = (id, ttl);
-        Err(Fault::Unserved)
-    }
+    async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault>;
 
     /// Ends a lease and removes its keys, all at one revision.
-    async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
-        let _ = id;
-        Err(Fault::Unserved)
-    }
+    async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault>;
 
     /// Gives leases their full time again: for each its time, or 0 if it is not there. Asks whoever leads.
-    async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault> {
-        let _ = ids;
-        Err(Fault::Unserved)
-    }
+    async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault>;
 
     /// How a lease stands, as whoever leads knows it. A lease that is not there is no fault.
-    async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
-        let _ = (id, keys);
-        Err(Fault::Unserved)
-    }
+    async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault>;
 
     /// All leases, in the order of their ids. Linearizable.
-    async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
-        Err(Fault::Unserved)
-    }
+    async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault>;
 
     /// Reads a range in parts, all at one revision, without ever holding all of it.
     async fn range_stream(
         &self,
         query: RangeQuery,
         consistency: Consistency,
-    ) -> Result<Box<dyn RangeStream>, Fault> {
-        let _ = (query, consistency);
-        Err(Fault::Unserved)
-    }
+    ) -> Result<Box<dyn RangeStream>, Fault>;
 
     /// A snapshot of everything this member holds, for an operator.
-    async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
-        Err(Fault::Unserved)
-    }
+    async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault>;
 
     /// Gives room back to the disk, in the background: it answers when that has begun.
-    async fn defragment(&self) -> Result<(), Fault> {
-        Err(Fault::Unserved)
-    }
+    async fn defragment(&self) -> Result<(), Fault>;
 
     /// Judges a downgrade, begins it or stops it; answers the cluster's version.
-    async fn downgrade(&self, action: Downgrade) -> Result<Reply<String>, Fault> {
-        let _ = action;
-        Err(Fault::Unserved)
-    }
+    async fn downgrade(&self, action: Downgrade) -> Result<Reply<String>, Fault>;
 
     /// Reads the v2 keyspace; `Linearizable` is v2's `quorum=true`.
     async fn v2_get(&self, get: Get, consistency: Consistency) -> Result<V2Reply, Fault>;

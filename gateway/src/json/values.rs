@@ -48,7 +48,12 @@ impl Values {
         let mut value = self.first.take();
         if value.is_none() {
             let next = ready!(self.poll_value(cx));
-            self.ended |= next.is_err();
+            if let Err(refusal) = &next {
+                if refusal.code == Code::Canceled {
+                    return Poll::Ready(Err(refusal.clone()));
+                }
+                self.ended = true;
+            }
             value = next.unwrap_or_default();
         }
         Poll::Ready(value.map(|value| self.receive(&value)).transpose())

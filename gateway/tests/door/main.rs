@@ -5,6 +5,7 @@ mod fake;
 mod fake_watches;
 mod golden;
 mod grpc;
+mod json_streams;
 mod limits;
 mod streams;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Fault, Grant, Header, KvHash, Member, Reply, SharedEvent,
-    Status, V2Reply, V2Ttl, WatchBody, WatchId, WatchReply, WatchSpec, WatchStream,
+    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member,
+    RangeStream, Reply, SharedEvent, SnapshotStream, Status, V2Reply, V2Ttl, WatchBody, WatchId, WatchReply,
+    WatchSpec, WatchStream,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -291,6 +292,38 @@ impl Member for Door {
         let id = if id.is_some() { id } else { LeaseId(0x77) };
         self.0.change(|state| state.leases.push(id));
         Ok(self.0.reply(Grant { id, ttl }))
+    }
+
+    async fn lease_revoke(&self, _: LeaseId) -> Result<Reply<()>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn lease_keep_alive(&self, _: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn lease_time_to_live(&self, _: LeaseId, _: bool) -> Result<Reply<LeaseStatus>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn range_stream(&self, _: RangeQuery, _: Consistency) -> Result<Box<dyn RangeStream>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn defragment(&self) -> Result<(), Fault> {
+        Err(Fault::Unserved)
+    }
+
+    async fn downgrade(&self, _: Downgrade) -> Result<Reply<String>, Fault> {
+        Err(Fault::Unserved)
     }
 
     async fn compact(&self, _: Compact) -> Result<Reply<()>, Fault> {
