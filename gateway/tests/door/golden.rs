@@ -139,16 +139,13 @@ fn show(door: &Door, status: &str, mut headers: Vec<(String, String)>, body: &st
     assert_eq!(take("access-control-allow-methods"), "POST, GET, OPTIONS, PUT, DELETE");
     assert_eq!(take("access-control-allow-headers"), "accept, content-type, authorization");
     let length = headers.iter().position(|(known, _)| known == "content-length");
-    match length.map(|at| headers.remove(at).1) {
-        Some(length) => {
-            assert!(length == body.len().to_string() || method == "HEAD", "{length} for {body:?}");
-        }
+    if let Some(length) = length.map(|at| headers.remove(at).1) {
+        assert!(length == body.len().to_string() || method == "HEAD", "{length} for {body:?}");
+    } else {
         // A stream has none.
-        None => {
-            let streams = [r#"{"result":"#, r#"{"action":"set","#];
-            let is_stream = streams.iter().any(|begin| body.starts_with(begin));
-            assert!(body.is_empty() || is_stream, "{body:?} has no length");
-        }
+        let streams = [r#"{"result":"#, r#"{"action":"set","#];
+        let is_stream = streams.iter().any(|begin| body.starts_with(begin));
+        assert!(body.is_empty() || is_stream, "{body:?} has no length");
     }
     headers.sort_unstable();
     let mut shown = String::new();
