@@ -36,6 +36,8 @@ pub struct Setup {
     pub token: String,
     /// Flags after the usual ones.
     pub flags: Vec<String>,
+    /// Variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -99,6 +101,7 @@ impl Member {
         let child = Command::new(&self.program.path)
             .args(self.arguments())
             .env_remove("ETCD_BINARY")
+            .envs(self.setup.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the log")?)

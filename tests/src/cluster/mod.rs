@@ -4,6 +4,7 @@
 //! INVARIANT: whatever was started is ended when the cluster goes out of scope. Unless the test said that it
 //! is done, it failed: then the folder with data and logs stays, and its path is printed.
 
+mod lag;
 pub mod links;
 mod member;
 mod writer;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
+pub use lag::Lag;
 pub use links::{Link, Links};
 pub use member::{Member, Setup};
 pub use writer::{Report, Writer};
@@ -154,6 +156,7 @@ impl Cluster {
             state,
             token: "tests".to_owned(),
             flags: self.flags(),
+            environment: Vec::new(),
         };
         let folder = self.folder().join(&setup.name);
         self.members.push(Member::new(self.settings.program.clone(), setup, folder)?);

@@ -4,9 +4,12 @@
 //! against real etcd 3.4.23, which shows that they ask for nothing that etcd does not do.
 
 mod damage;
+mod differing;
 mod disk;
 mod failures;
 mod membership;
 mod mistakes;
 mod paused;
 mod serving;
+mod slow;
+mod transfer;
