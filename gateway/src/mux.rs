@@ -88,6 +88,9 @@ async fn route(
     {
         return v2::members::answer(shared, rest, request).await;
     }
+    if let Some(which) = path.strip_prefix("/v2/stats/") {
+        return v2::stats::answer(shared, which, request.method());
+    }
     match path {
         "/v2/machines" => v2::members::machines(shared, request.method()).await,
         "/v3" => redirect(&request, b"/v3/"),

@@ -5,12 +5,14 @@
 mod fault;
 mod lease;
 pub mod level;
+mod stats;
 mod upkeep;
 mod v2;
 mod watch;
 
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
+pub use stats::{KeyspaceStats, Latency, PeerStats, Stand, Stats, Tally};
 pub use types::{SharedEvent, WatchId, WatchSpec};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use v2::{V2Events, V2News, V2Reply, V2Ttl, V2Watching};
@@ -232,6 +234,11 @@ pub trait Member: Send + Sync + 'static {
     async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watching, Refusal>, Fault> {
         let _ = watch;
         Err(Fault::Unserved)
+    }
+
+    /// What it has counted since its start; nothing where nobody counts.
+    fn stats(&self) -> Option<Stats> {
+        None
     }
 
     /// Whether this member serves: a linearizable read decides, or with `Serializable` its own state.

@@ -94,6 +94,11 @@ impl Envelope {
         }
     }
 
+    /// Whether it brings entries, or news of a commit in their place.
+    pub fn is_append(&self) -> bool {
+        matches!(&self.body, Body::Raft(message) if message.get_msg_type() == MessageType::MsgAppend)
+    }
+
     /// About how many bytes it holds.
     pub fn bytes(&self) -> usize {
         const HEAD: usize = 64;

@@ -268,6 +268,9 @@ impl Applier {
             }
             members |= matches!(outcome.result, Ok(Effect::Members(_)));
             alarms |= matches!(outcome.result, Ok(Effect::Alarms(_)));
+            if let Ok(Effect::V2(Ok(events))) = &outcome.result {
+                self.parts.shared.counts.applied(events);
+            }
         }
         if members {
             self.look_at_members();
@@ -340,7 +343,7 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn messages(&self, messages: Vec<Envelope>) {
-        post::send(&self.parts.transport, messages);
+        post::send(&self.parts.transport, &self.parts.shared.counts, messages);
     }
 
     fn offer(&self, offer: SnapshotOffer) {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus,
-    RangeStream, Reply, SnapshotStream, Status, V2Reply, V2Ttl, V2Watching, WatchStream,
+    RangeStream, Reply, SnapshotStream, Stats, Status, V2Reply, V2Ttl, V2Watching, WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -231,9 +231,14 @@ impl api::Member for Member {
         self.list_leases().await
     }
 
+    fn stats(&self) -> Option<Stats> {
+        Some(self.count_up())
+    }
+
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {
         self.linearize(consistency).await?;
         let result = self.house.wing.look().v2.get(&get, self.now()).map(Arc::new);
+        self.house.shared.counts.read(result.is_ok());
         self.measures.tally.v2_read(get.recursive, result.is_ok());
         Ok(self.v2_reply(result))
     }
@@ -257,6 +262,7 @@ impl api::Member for Member {
             Effect::V2(Ok(events)) => Ok(self.v2_reply(Ok(events.into_iter().next().ok_or_else(odd)?))),
             Effect::V2(Err(refusal)) => {
                 self.measures.tally.v2_refused(action);
+                self.house.shared.counts.refused(action);
                 Ok(self.v2_reply(Err(refusal)))
             }
             _ => Err(odd()),

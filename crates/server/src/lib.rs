@@ -45,6 +45,7 @@ mod office;
 mod post;
 mod timekeeper;
 
+mod counting;
 mod measures;
 mod tally;
 mod work;

@@ -11,12 +11,16 @@ use telemetry::{Buckets, Counter, Histogram, Registry};
 use transport::{Inbox, Transport};
 use types::MemberId;
 
+use crate::counting::Counts;
 use crate::shared::{End, Shared};
 use crate::ticket::{ReadTicket, WriteTicket};
 
 /// Sends. One frame for each message.
-pub(crate) fn send(transport: &Transport, messages: Vec<Envelope>) {
+pub(crate) fn send(transport: &Transport, counts: &Counts, messages: Vec<Envelope>) {
     for message in messages {
+        if message.is_append() {
+            counts.append_sent();
+        }
         let lane = match message.lane() {
             consensus::Lane::Vital => transport::Lane::Vital,
             consensus::Lane::Bulk => transport::Lane::Bulk,
@@ -57,7 +61,12 @@ impl Inbox for Letterbox {
         let mut messages = Vec::with_capacity(frames.len());
         for frame in frames {
             match Envelope::decode(from, self.me, frame) {
-                Ok(message) => messages.push(message),
+                Ok(message) => {
+                    if message.is_append() {
+                        self.shared.counts.append_received();
+                    }
+                    messages.push(message);
+                }
                 Err(error) => tracing::warn!(%from, %error, "ignored a message of a peer"),
             }
         }
@@ -86,6 +95,7 @@ impl Inbox for Letterbox {
     }
 
     fn round_trip(&self, peer: MemberId, time: Duration) {
+        self.shared.counts.answered(peer, time);
         let mut known = self.round_trips.lock();
         let at = known.iter().position(|(id, _)| *id == peer).unwrap_or_else(|| {
             let to = peer.to_string();

@@ -8,6 +8,8 @@ use consensus::{Role, Standing};
 use tokio::sync::watch;
 use types::{Index, MemberId, Revision, Term};
 
+use crate::counting::Counts;
+
 /// Why a member takes no more part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -49,6 +51,7 @@ pub(crate) struct Shared {
     end: watch::Sender<Option<End>>,
     stopping: watch::Sender<bool>,
     swept: watch::Sender<Revision>,
+    pub(crate) counts: Counts,
 }
 
 impl Shared {
@@ -71,6 +74,7 @@ impl Shared {
             end: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
             swept: watch::Sender::new(Revision::default()),
+            counts: Counts::default(),
         }
     }
 
@@ -140,6 +144,11 @@ impl Shared {
 
     pub(crate) fn leader_changes(&self) -> u64 {
         self.leader_changes.load(Ordering::Relaxed)
+    }
+
+    /// How long this life has lasted.
+    pub(crate) fn age(&self) -> Duration {
+        self.born.elapsed()
     }
 
     /// How long the leader of now has led, as far as this member heard.

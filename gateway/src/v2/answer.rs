@@ -146,7 +146,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Nanoseconds without zeros at the end, in UTC. `None` for the years that the text form does not have.
-fn timestamp(time: Timestamp) -> Option<String> {
+pub(super) fn timestamp(time: Timestamp) -> Option<String> {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0)).ok()?;
     time.format(&Rfc3339).ok()
 }

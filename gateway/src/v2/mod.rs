@@ -2,6 +2,7 @@
 
 pub(crate) mod form;
 pub(crate) mod members;
+pub(crate) mod stats;
 
 mod answer;
 mod params;

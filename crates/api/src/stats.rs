@@ -1,0 +1,140 @@
+//! What a member counts since its start, as v2's `/v2/stats` tells it.
+
+use std::time::Duration;
+
+use types::MemberId;
+use types::v2::Timestamp;
+
+/// How a member stands in its term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stand {
+    /// It follows.
+    Follower,
+    /// It asks for votes.
+    Candidate,
+    /// It leads.
+    Leader,
+}
+
+/// All of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stats {
+    /// This member's name.
+    pub name: String,
+    /// This member.
+    pub id: MemberId,
+    /// How it stands.
+    pub stand: Stand,
+    /// When it started.
+    pub started: Timestamp,
+    /// Now, by its clock.
+    pub now: Timestamp,
+    /// The leader it knows; zero for none.
+    pub leader: MemberId,
+    /// How long that one has led, as far as this member knows.
+    pub leader_uptime: Duration,
+    /// Messages with entries that came.
+    pub appends_received: u64,
+    /// Messages with entries that were sent.
+    pub appends_sent: u64,
+    /// The other members, in the order of their ids.
+    pub peers: Vec<PeerStats>,
+    /// The v2 keyspace.
+    pub keyspace: KeyspaceStats,
+}
+
+/// How another member answers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeerStats {
+    /// Which.
+    pub id: MemberId,
+    /// How long answers took.
+    pub latency: Latency,
+    /// Streams to it that broke.
+    pub failures: u64,
+}
+
+/// How long answers took, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Latency {
+    /// How many there were.
+    pub count: u64,
+    /// The last.
+    pub current_ms: f64,
+    /// Their mean.
+    pub average_ms: f64,
+    /// The standard deviation from that.
+    pub deviation_ms: f64,
+    /// The shortest.
+    pub minimum_ms: f64,
+    /// The longest.
+    pub maximum_ms: f64,
+}
+
+impl Latency {
+    /// One more answer.
+    pub fn add(&mut self, ms: f64) {
+        let before = self.count as f64;
+        let squares = before * (self.deviation_ms.powi(2) + self.average_ms.powi(2)) + ms.powi(2);
+        self.minimum_ms = if self.count == 0 { ms } else { self.minimum_ms.min(ms) };
+        self.maximum_ms = self.maximum_ms.max(ms);
+        self.average_ms = (self.average_ms * before + ms) / (before + 1.0);
+        self.deviation_ms = (squares / (before + 1.0) - self.average_ms.powi(2)).max(0.0).sqrt();
+        self.current_ms = ms;
+        self.count += 1;
+    }
+}
+
+/// What came of operations on the v2 keyspace: done, and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyspaceStats {
+    /// Reads at this member.
+    pub gets: Tally,
+    /// Writes that create or replace.
+    pub sets: Tally,
+    /// Removals.
+    pub deletes: Tally,
+    /// Writes to what is there.
+    pub updates: Tally,
+    /// Writes to what is not there yet.
+    pub creates: Tally,
+    /// Writes under a condition.
+    pub compare_and_swaps: Tally,
+    /// Removals under a condition.
+    pub compare_and_deletes: Tally,
+    /// Nodes whose time had come.
+    pub expired: u64,
+    /// Watches that wait.
+    pub watchers: u64,
+}
+
+/// How many of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Done.
+    pub done: u64,
+    /// Refused.
+    pub refused: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_is_what_all_of_its_numbers_say() {
+        let mut latency = Latency::default();
+        for ms in [2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0] {
+            latency.add(ms);
+        }
+        let expect = Latency {
+            count: 8,
+            current_ms: 9.0,
+            average_ms: 5.0,
+            deviation_ms: 2.0,
+            minimum_ms: 2.0,
+            maximum_ms: 9.0,
+        };
+        assert_eq!(latency, expect);
+    }
+}
