@@ -66,6 +66,7 @@ fn who_holds_other_data_is_found_and_rebuilt() -> anyhow::Result<()> {
     ensure!(cluster.member(2).client()?.get_here("ghost").is_err(), "it shows what nobody wrote");
     writer.wait_more(50)?;
 
+    cluster.member_mut(2).terminate()?;
     operator::replace(&mut cluster, 2)?;
     cluster.member_mut(2).wait_ready()?;
     cluster.etcdctl(&[0], &["alarm", "disarm"])?;
