@@ -117,7 +117,7 @@ impl Member {
             appends_received: counts.appends_received.load(Ordering::Relaxed),
             appends_sent: counts.appends_sent.load(Ordering::Relaxed),
             peers,
-            keyspace: *counts.keyspace.lock(),
+            keyspace: KeyspaceStats { watchers: self.house.waits.count() as u64, ..*counts.keyspace.lock() },
         }
     }
 }
