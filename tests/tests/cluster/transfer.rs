@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use rand::distr::{Alphanumeric, SampleString as _};
 
 /// What no step takes longer than, however busy the machine is.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 /// Values of random letters: nothing makes them much smaller.
 const VALUES: usize = 40;
 const VALUE_BYTES: usize = 512 << 10;
