@@ -21,6 +21,7 @@ static void lag(void) {
     const char *text = getenv("TESTS_SYNC_LAG_MS");
     long ms = text ? atol(text) : 0;
     struct timespec time = { ms / 1000, ms % 1000 * 1000000 };
+    // Reason to sleep: taking its time is what a slow disk does.
     nanosleep(&time, NULL);
 }
 
