@@ -125,9 +125,19 @@ pub(crate) fn walk(
     visit: &mut Visit<'_>,
 ) -> Result<(), ReadError> {
     match direction {
-        Direction::Forward => walk_up(moment, range, at, visit),
+        Direction::Forward => walk_up(moment.scan(Family::Keys, &span_of(range), direction), at, visit),
         Direction::Backward => walk_down(moment, range, at, visit),
     }
+}
+
+/// The same forward, of rows that nobody is likely to read again soon.
+pub(crate) fn walk_once(
+    moment: &Moment<'_>,
+    range: &KeyRange,
+    at: Revision,
+    visit: &mut Visit<'_>,
+) -> Result<(), ReadError> {
+    walk_up(moment.scan_once(Family::Keys, &span_of(range)), at, visit)
 }
 
 /// How many more keys of `range` were created than deleted after `after` and up to `until`. `None`: there are more
@@ -197,13 +207,7 @@ fn approach(cursor: &mut Cursor<'_>, wanted: &[u8]) {
     }
 }
 
-fn walk_up(
-    moment: &Moment<'_>,
-    range: &KeyRange,
-    at: Revision,
-    visit: &mut Visit<'_>,
-) -> Result<(), ReadError> {
-    let mut cursor = moment.scan(Family::Keys, &span_of(range), Direction::Forward);
+fn walk_up(mut cursor: Cursor<'_>, at: Revision, visit: &mut Visit<'_>) -> Result<(), ReadError> {
     let (mut prefix, mut key, mut wanted) = (Vec::new(), Vec::new(), Vec::new());
     while let Some(row_key) = cursor.key() {
         prefix.clear();

@@ -66,7 +66,7 @@ impl Mvcc {
         if limits.keys_only {
             view.at(at).visit(range, Direction::Forward, &mut visit)?;
         } else {
-            history::walk(&view.moment, range, at, Direction::Forward, &mut visit)?;
+            history::walk_once(&view.moment, range, at, &mut visit)?;
         }
         Ok(page)
     }

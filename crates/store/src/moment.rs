@@ -50,6 +50,13 @@ impl<'a> Moment<'a> {
         Cursor::new(database, handle, span, Direction::Forward, read)
     }
 
+    /// As [`Moment::scan`] forward, for rows that are read once: they take no room in the cache from others.
+    pub fn scan_once(&self, family: Family, span: &Span) -> Cursor<'_> {
+        let mut read = self.read_options();
+        read.fill_cache(false);
+        Cursor::new(self.store.database(), self.store.handle(family), span, Direction::Forward, read)
+    }
+
     /// As [`Moment::scan`], with a cursor that gives up rather than step over more than `dead_max` rows in one go
     /// that were removed and that RocksDB still has to drop: [`Cursor::gave_up`] tells. A seek sets it going again.
     pub fn scan_within(
