@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 const FORWARDED: &str = "grpc-metadata-";
 
 /// The metadata of one call.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Metadata(HeaderMap);
 
 impl Metadata {

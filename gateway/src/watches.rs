@@ -29,9 +29,10 @@ const REQUESTS_MAX: usize = 256;
 const OWED_MAX: usize = 4096;
 
 /// Serves the watches of one stream until the client goes, the member stops or the leader is lost.
-pub(crate) async fn serve(call: Call) -> Result<(), Refusal> {
+pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
+    let requires_leader = call.metadata.requires_leader();
     call.admit().await?;
-    let mut watches = call.shared.member.watch(call.metadata.requires_leader())?;
+    let mut watches = call.shared.member.watch(requires_leader)?;
     let message_bytes_max = call.shared.message_bytes_max;
     let Call { mut inlet, mut outlet, .. } = call;
     // A client that will ask for nothing more is told all the same.

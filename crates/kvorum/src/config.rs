@@ -55,6 +55,8 @@ pub struct Config {
     pub corrupt_check_every: Option<Duration>,
     /// How often a quiet watch is told that nothing happened.
     pub watch_progress_every: Duration,
+    /// What a connection of a client may cost.
+    pub doors: gateway::Limits,
     /// Whether leaders write down how long leases still live.
     pub lease_checkpoints: bool,
     /// Whether to go on alone.
@@ -198,12 +200,25 @@ impl Config {
             corrupt_check_at_start: yes(settings, "experimental-initial-corrupt-check"),
             corrupt_check_every: corrupt_check_every(settings)?,
             watch_progress_every: watch_progress_every(settings)?,
+            doors: doors(settings),
             lease_checkpoints: lease_checkpoints(settings)?,
             force_new_cluster: yes(settings, "force-new-cluster"),
             log_level: settings.value("log-level").parse().unwrap_or_default(),
             log_outputs: log_outputs(settings.value("log-outputs"))?,
             name,
         })
+    }
+}
+
+fn doors(settings: &Settings) -> gateway::Limits {
+    const NEVER: Duration = Duration::from_hours(24 * 3650);
+    let time = |flag| parse_duration(settings.value(flag)).expect("the command line checked it");
+    let ping_after = time("grpc-keepalive-interval");
+    gateway::Limits {
+        streams_max: u32::try_from(size(settings, "max-concurrent-streams")).unwrap_or(u32::MAX),
+        ping_after: if ping_after.is_zero() { NEVER } else { ping_after },
+        ping_time_max: time("grpc-keepalive-timeout"),
+        ..gateway::Limits::default()
     }
 }
 

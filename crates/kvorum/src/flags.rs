@@ -134,6 +134,31 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(Member, "max-txn-ops", Unsigned, "128", "How many operations a branch of a transaction may have."),
     flag(Member, "max-request-bytes", Unsigned, "1572864", "How large a request may be, in bytes."),
+    flag(
+        Member,
+        "max-concurrent-streams",
+        Unsigned,
+        "100000",
+        "How many gRPC calls a connection may have under way.",
+    ),
+    ignored(
+        flag(Member, "grpc-keepalive-min-time", Duration, "5s", "Accepted for etcd's sake."),
+        "pings are answered however often they come; they cost nothing but their frame",
+    ),
+    flag(
+        Member,
+        "grpc-keepalive-interval",
+        Duration,
+        "2h0m0s",
+        "After how much silence a client is pinged; 0s is never.",
+    ),
+    flag(
+        Member,
+        "grpc-keepalive-timeout",
+        Duration,
+        "20s",
+        "How long the answer to a ping is waited for before the connection is closed.",
+    ),
     flag(Member, "enable-v2", Bool, "true", "Serve the v2 API. On unless turned off, other than in etcd."),
     flag(
         Clustering,

@@ -67,6 +67,7 @@ pub struct Running {
     registry: Registry,
     clients: Vec<TcpListener>,
     gateways: JoinSet<()>,
+    doors: gateway::Limits,
     stop: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
     lanes: Lanes,
@@ -127,6 +128,7 @@ impl Running {
             registry,
             clients,
             gateways: JoinSet::new(),
+            doors: config.doors,
             stop,
             chores,
             lanes,
@@ -143,8 +145,7 @@ impl Running {
     /// Begins to serve clients. Once is enough.
     pub fn serve_clients(&mut self) {
         let door: Arc<dyn api::Member> = self.member.clone();
-        let gateway =
-            gateway::Gateway::new(door, &self.registry, gateway::Limits::default(), self.lanes.handles());
+        let gateway = gateway::Gateway::new(door, &self.registry, self.doors, self.lanes.handles());
         for listener in self.clients.drain(..) {
             let (gateway, mut stop) = (gateway.clone(), self.stop.subscribe());
             self.gateways.spawn(async move {

@@ -271,6 +271,17 @@ async fn leases_that_are_asked_for_together_are_kept_alive_together() {
         calls.len() <= 4 && calls.iter().flat_map(|call| call.matches("LeaseId")).count() == 4,
         "{calls:?}"
     );
+    let (feed, fed) = mpsc::channel(1);
+    *door.fake.feed.lock() = Some(fed);
+    let (asks, requests) = mpsc::channel(1);
+    let mut request = Request::new(ReceiverStream::new(requests));
+    request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+    let mut answers = client.lease_keep_alive(request).await.expect("there is a leader").into_inner();
+    asks.send(pb::LeaseKeepAliveRequest { id: 1 }).await.expect("it is open");
+    assert_eq!(next(&mut answers).await.ttl, 10);
+    feed.send(Err(Fault::NoLeader)).await.expect("it is open");
+    assert_eq!(code_and_text(&end(&mut answers).await), (Code::Unavailable, "etcdserver: no leader"));
+
     let requests = tokio_stream::iter([pb::LeaseKeepAliveRequest { id: 500 }]);
     let refusal = match client.lease_keep_alive(requests).await {
         Ok(answers) => end(&mut answers.into_inner()).await,
