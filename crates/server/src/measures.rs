@@ -30,6 +30,7 @@ pub(crate) struct Measures {
     pub(crate) backend_snapshot: Histogram,
     pub(crate) backend_defragment: Histogram,
     leader_changes: Counter,
+    events_sent: Counter,
     standing: Vec<Gauge>,
     // Those that were raised at a look, in this life.
     alarms: Mutex<Vec<Alarm>>,
@@ -130,13 +131,16 @@ const STANDING: &[Standing] = &[
         member.house.wing.look().mvcc.key_count() as f64
     }),
     ("etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", |member| {
-        member.window.counts().streams as f64
+        member.window.numbers().counts.streams as f64
     }),
     ("etcd_debugging_mvcc_watcher_total", "Total number of watchers.", |member| {
-        member.window.counts().watches as f64
+        member.window.numbers().counts.watches as f64
+    }),
+    ("etcd_debugging_mvcc_pending_events_total", "Total number of pending events to be sent.", |member| {
+        member.window.numbers().pending as f64
     }),
     ("etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.", |member| {
-        member.window.counts().lagging as f64
+        member.window.numbers().counts.lagging as f64
     }),
     ("etcd_debugging_mvcc_current_revision", "The current revision of store.", |member| {
         member.house.wing.look().mvcc.revision().0 as f64
@@ -197,6 +201,10 @@ impl Measures {
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
             ),
+            events_sent: counter(
+                "etcd_debugging_mvcc_events_total",
+                "Total number of events sent by this member.",
+            ),
             alarms: Mutex::default(),
             standing: STANDING.iter().map(|(name, help, _)| gauge(name, help)).collect(),
             registry,
@@ -211,6 +219,7 @@ impl Measures {
     /// All metrics of this member in Prometheus' text form.
     pub(crate) fn render(&self, member: &Member) -> String {
         self.leader_changes.absolute(member.house.shared.leader_changes());
+        self.events_sent.absolute(member.window.numbers().sent);
         for (gauge, (_, _, look_up)) in self.standing.iter().zip(STANDING) {
             gauge.set(look_up(member));
         }

@@ -62,7 +62,15 @@ pub(crate) struct Window {
     next: AtomicU64,
     changes_bytes: AtomicUsize,
     lost: AtomicBool,
-    counts: Mutex<Counts>,
+    numbers: Mutex<Numbers>,
+}
+
+/// What the hub counts; events that wait are counted from time to time.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Numbers {
+    pub(crate) counts: Counts,
+    pub(crate) sent: u64,
+    pub(crate) pending: usize,
 }
 
 impl Window {
@@ -75,7 +83,7 @@ impl Window {
             next: AtomicU64::new(0),
             changes_bytes: AtomicUsize::new(0),
             lost: AtomicBool::new(false),
-            counts: Mutex::default(),
+            numbers: Mutex::default(),
         }
     }
 
@@ -129,9 +137,9 @@ impl Window {
         self.put(Ask::Rooms(Arc::clone(mvcc)));
     }
 
-    /// How many streams and watches there are.
-    pub(crate) fn counts(&self) -> Counts {
-        *self.counts.lock()
+    /// How many streams, watches and events there are.
+    pub(crate) fn numbers(&self) -> Numbers {
+        *self.numbers.lock()
     }
 
     /// The threads end; all streams do.
@@ -227,11 +235,18 @@ impl Clerk<'_> {
             // It is closed when the member stops.
             let _ = self.window.fetches.put(fetch);
         }
-        *self.window.counts.lock() = self.hub.counts();
+        let counts = self.hub.counts();
+        let is_time = now.duration_since(self.looked) >= self.election / 4;
+        let mut numbers = self.window.numbers.lock();
+        (numbers.counts, numbers.sent) = (counts, self.hub.events_sent());
+        if is_time || counts.streams == 0 {
+            numbers.pending = self.hub.events_pending();
+        }
+        drop(numbers);
         if self.shared.leader() != MemberId(0) {
             self.led = now;
         }
-        if now.duration_since(self.looked) < self.election / 4 {
+        if !is_time {
             return;
         }
         self.looked = now;

@@ -93,6 +93,8 @@ struct State {
     // Those with events, and what they hold.
     events: usize,
     bytes: usize,
+    // The events in them.
+    pending: usize,
     wants_room: bool,
     end: Option<End>,
     waker: Option<Waker>,
@@ -114,8 +116,13 @@ impl Outbox {
             return Poll::Pending;
         }
         std::mem::swap(&mut state.replies, into);
-        (state.events, state.bytes) = (0, 0);
+        (state.events, state.bytes, state.pending) = (0, 0, 0);
         Poll::Ready(Taken::Replies { room: std::mem::take(&mut state.wants_room) })
+    }
+
+    /// How many events wait for the reader.
+    pub(crate) fn pending(&self) -> usize {
+        self.state.lock().pending
     }
 
     /// Puts in a reply that is not about events.
@@ -132,13 +139,15 @@ impl Outbox {
     }
 
     /// Puts in replies with events, as many as there is room for. What is left in `pending` has to wait for room.
-    pub(crate) fn offer(&self, pending: &mut Vec<Pending>, limits: &Limits) {
+    /// How many events that were.
+    pub(crate) fn offer(&self, pending: &mut Vec<Pending>, limits: &Limits) -> usize {
         let mut state = self.state.lock();
         if state.end.is_some() {
             pending.clear();
-            return;
+            return 0;
         }
         let mut accepted = 0;
+        let before = state.pending;
         for Pending { reply, bytes, .. } in pending.iter() {
             if state.events >= limits.replies_max || state.bytes >= limits.bytes_max {
                 state.wants_room = true;
@@ -146,13 +155,18 @@ impl Outbox {
             }
             state.events += 1;
             state.bytes += REPLY_BYTES + bytes;
+            if let Body::Events { events, .. } = &reply.body {
+                state.pending += events.len();
+            }
             state.replies.push_back(reply.clone());
             accepted += 1;
         }
         pending.drain(..accepted);
+        let events = state.pending - before;
         if accepted > 0 {
             Self::wake(state);
         }
+        events
     }
 
     /// Ends the stream; what waits is not delivered.
@@ -166,6 +180,7 @@ impl Outbox {
     fn close(mut state: parking_lot::MutexGuard<'_, State>, end: End) {
         state.end = Some(end);
         state.replies = VecDeque::new();
+        state.pending = 0;
         Self::wake(state);
     }
 
