@@ -30,7 +30,6 @@ pub(crate) struct Measures {
     pub(crate) backend_snapshot: Histogram,
     pub(crate) backend_defragment: Histogram,
     leader_changes: Counter,
-    events_sent: Counter,
     standing: Vec<Gauge>,
     // Those that were raised at a look, in this life.
     alarms: Mutex<Vec<Alarm>>,
@@ -201,10 +200,6 @@ impl Measures {
                 "etcd_server_leader_changes_seen_total",
                 "The number of leader changes seen.",
             ),
-            events_sent: counter(
-                "etcd_debugging_mvcc_events_total",
-                "Total number of events sent by this member.",
-            ),
             alarms: Mutex::default(),
             standing: STANDING.iter().map(|(name, help, _)| gauge(name, help)).collect(),
             registry,
@@ -219,7 +214,6 @@ impl Measures {
     /// All metrics of this member in Prometheus' text form.
     pub(crate) fn render(&self, member: &Member) -> String {
         self.leader_changes.absolute(member.house.shared.leader_changes());
-        self.events_sent.absolute(member.window.numbers().sent);
         for (gauge, (_, _, look_up)) in self.standing.iter().zip(STANDING) {
             gauge.set(look_up(member));
         }

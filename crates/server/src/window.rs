@@ -69,7 +69,6 @@ pub(crate) struct Window {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Numbers {
     pub(crate) counts: Counts,
-    pub(crate) sent: u64,
     pub(crate) pending: usize,
 }
 
@@ -238,7 +237,7 @@ impl Clerk<'_> {
         let counts = self.hub.counts();
         let is_time = now.duration_since(self.looked) >= self.election / 4;
         let mut numbers = self.window.numbers.lock();
-        (numbers.counts, numbers.sent) = (counts, self.hub.events_sent());
+        numbers.counts = counts;
         if is_time || counts.streams == 0 {
             numbers.pending = self.hub.events_pending();
         }

@@ -100,7 +100,7 @@ impl Hub {
         for at in touched.drain(..) {
             let stream = &mut self.streams[at as usize];
             let mut pending = std::mem::take(&mut stream.pending);
-            self.sent += stream.outbox.offer(&mut pending, &self.limits) as u64;
+            stream.outbox.offer(&mut pending, &self.limits);
             for Pending { slot, reply, .. } in pending.drain(..) {
                 if let Body::Events { events, .. } = reply.body
                     && let Some(first) = events.first()

@@ -61,8 +61,6 @@ pub struct Hub {
     pub(crate) limits: Limits,
     /// What the synced ones have got.
     pub(crate) seen: Revision,
-    /// Events that were put into outboxes.
-    pub(crate) sent: u64,
     pub(crate) watchers: Slab<Watcher>,
     pub(crate) synced: Index,
     pub(crate) lagging: Index,
@@ -82,7 +80,6 @@ impl Hub {
     pub fn new(mvcc: Arc<Mvcc>, limits: Limits) -> Self {
         Self {
             seen: mvcc.revision(),
-            sent: 0,
             mvcc,
             limits,
             watchers: Slab::new(),
@@ -105,11 +102,6 @@ impl Hub {
             lagging: self.lagging.len(),
             owed: self.owed.len(),
         }
-    }
-
-    /// How many events were put into outboxes, to be sent, since the hub was made.
-    pub fn events_sent(&self) -> u64 {
-        self.sent
     }
 
     /// How many events wait in outboxes. Looks at every stream.

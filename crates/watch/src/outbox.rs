@@ -139,15 +139,13 @@ impl Outbox {
     }
 
     /// Puts in replies with events, as many as there is room for. What is left in `pending` has to wait for room.
-    /// How many events that were.
-    pub(crate) fn offer(&self, pending: &mut Vec<Pending>, limits: &Limits) -> usize {
+    pub(crate) fn offer(&self, pending: &mut Vec<Pending>, limits: &Limits) {
         let mut state = self.state.lock();
         if state.end.is_some() {
             pending.clear();
-            return 0;
+            return;
         }
         let mut accepted = 0;
-        let before = state.pending;
         for Pending { reply, bytes, .. } in pending.iter() {
             if state.events >= limits.replies_max || state.bytes >= limits.bytes_max {
                 state.wants_room = true;
@@ -162,11 +160,9 @@ impl Outbox {
             accepted += 1;
         }
         pending.drain(..accepted);
-        let events = state.pending - before;
         if accepted > 0 {
             Self::wake(state);
         }
-        events
     }
 
     /// Ends the stream; what waits is not delivered.

@@ -35,10 +35,6 @@ const ABSENT: &[(&str, &str)] = &[
         "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
         "the index holds living keys alone and is not compacted",
     ),
-    (
-        "etcd_debugging_mvcc_pending_events_total",
-        "what a slow watcher has yet to get stays in the history, where nobody counts it",
-    ),
     ("etcd_debugging_server_alarms", LATER),
     ("etcd_debugging_server_watch_send_loop_control_stream_duration_seconds", LOOPS),
     ("etcd_debugging_server_watch_send_loop_progress_duration_seconds", LOOPS),
