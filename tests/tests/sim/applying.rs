@@ -3,7 +3,7 @@
 
 use apply::{Applied, Entry};
 use command::{Command, Outcome, decode_run};
-use consensus::{Change, Committed, Kind, Proposal};
+use consensus::{Change, Committed, Kind, Proposal, Readable};
 use types::v2::{Expiry, Timestamp, Write};
 use types::{KeyRange, RangeQuery};
 
@@ -11,6 +11,7 @@ use crate::disk::rows_of;
 use crate::history::{Answer, Ask};
 use crate::invariants::state::{self, HASH_EVERY, States};
 use crate::invariants::{Verdict, Violation};
+use crate::leasing::TICKETS;
 use crate::member::words;
 use crate::planted::Planted;
 use crate::world::World;
@@ -46,7 +47,12 @@ impl World {
         life.window.tell(changes, self.planted);
         for (entry, outcomes) in run.into_iter().zip(outcomes) {
             self.applied(place, &entry, &outcomes)?;
+            self.tell_office(place, &outcomes);
             for (number, operation) in entry.tickets {
+                if operation >= TICKETS {
+                    self.settled(place, operation, true);
+                    continue;
+                }
                 self.acknowledge(place, entry.index.0, number, operation, &outcomes)?;
             }
         }
@@ -58,6 +64,8 @@ impl World {
         States::applied(&mut self.checks.committed, place, index, outcomes)?;
         if let Some(known) = self.checks.committed.entries().get(&index) {
             self.counts.expired += self.checks.expiry.applied(known.term, &known.commands, outcomes)?;
+            let leases = &mut self.checks.leases;
+            self.counts.ended += leases.applied(known.term, &known.commands, outcomes, self.now)?;
         }
         if let Some(change) = entry.change
             && outcomes.first().is_some_and(|outcome| outcome.result.is_ok())
@@ -117,7 +125,9 @@ impl World {
             return Err(Violation::new("committed", what));
         };
         self.trace.say(self.now, || format!("{place}    operation {operation} done at {index}: {outcome:?}"));
-        self.answer(operation, Answer::Done(Box::new(outcome)));
+        let answer = Answer::Done(Box::new(outcome));
+        self.granted(operation, &answer)?;
+        self.answer(operation, answer);
         Ok(())
     }
 
@@ -126,13 +136,16 @@ impl World {
         let early = self.planted == Some(Planted::ReadBeforeApply);
         let Some(life) = &mut self.members[place].life else { return Ok(()) };
         let applied = life.machine.position().index;
-        let ready: Vec<u64> = life
-            .waiting
-            .extract_if(.., |read| early || read.index <= applied)
-            .flat_map(|read| read.tickets)
-            .collect();
-        for operation in ready {
-            self.answer_read(place, operation)?;
+        let ready: Vec<Readable<u64>> =
+            life.waiting.extract_if(.., |read| early || read.index <= applied).collect();
+        for Readable { leader, tickets, .. } in ready {
+            for ticket in tickets {
+                if ticket >= TICKETS {
+                    self.confirmed(place, ticket, leader)?;
+                } else {
+                    self.answer_read(place, ticket)?;
+                }
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ pub(crate) const BEGINNING_NS: i64 = 1_780_000_000_000_000_000;
 pub(crate) struct Clock {
     since: Micros,
     at_ns: i64,
+    steady_us: Micros,
     rate_percent: u64,
     wall_percent: u64,
 }
@@ -20,7 +21,7 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that runs well.
     pub(crate) fn new() -> Self {
-        Self { since: 0, at_ns: BEGINNING_NS, rate_percent: 100, wall_percent: 100 }
+        Self { since: 0, at_ns: BEGINNING_NS, steady_us: 0, rate_percent: 100, wall_percent: 100 }
     }
 
     /// What it shows at a moment of the run.
@@ -29,9 +30,15 @@ impl Clock {
         Timestamp(self.at_ns + passed_us as i64 * 1000)
     }
 
+    /// The time that it has counted, without jumps.
+    pub(crate) fn steady(&self, now: Micros) -> Micros {
+        self.steady_us + (now - self.since) * self.rate_percent / 100
+    }
+
     /// From `now` on it runs at other rates: its ticks, and the time that it shows, which may stand still.
     pub(crate) fn set_rates(&mut self, now: Micros, percent: u64, wall_percent: u64) {
         self.at_ns = self.wall(now).0;
+        self.steady_us = self.steady(now);
         self.since = now;
         (self.rate_percent, self.wall_percent) = (percent, wall_percent);
     }

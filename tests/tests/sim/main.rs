@@ -12,6 +12,7 @@ mod disk;
 mod heal;
 mod history;
 mod invariants;
+mod leasing;
 mod member;
 mod network;
 mod plan;

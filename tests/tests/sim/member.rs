@@ -21,6 +21,7 @@ use wal::{HardState, Identity, Wal};
 use crate::clock::Clock;
 use crate::disk::{Lent, LogDisk, Manners, Row, Rows, rows_of};
 use crate::invariants::Violation;
+use crate::leasing::Office;
 use crate::network::Micros;
 use crate::planted::Planted;
 use crate::watching::Window;
@@ -90,6 +91,8 @@ pub(crate) struct Life {
     pub(crate) machine: Machine,
     /// Its watches.
     pub(crate) window: Window,
+    /// What it knows of the time of leases.
+    pub(crate) office: Office,
     // After the machine and the window, so that nobody holds the store any more when it is given back.
     pub(crate) lent: Lent,
     /// raft.
@@ -280,6 +283,7 @@ impl Member {
             released: wal.first_index().saturating_sub(1),
             wal,
             window: Window::new(machine.mvcc()),
+            office: Office::new(),
             machine,
             lent,
             replica,

@@ -49,6 +49,14 @@ pub(crate) enum Planted {
     ExpireWithoutLead,
     /// v2 nodes are expired by a clock that runs ahead.
     ExpireByWrongClock,
+    /// A leader renews leases without asking the others whether it still leads.
+    RenewAsLeader,
+    /// Whoever has led goes on ending leases.
+    EndLeaseWithoutLead,
+    /// Leases are ended by a clock that runs ahead.
+    EndLeaseByWrongClock,
+    /// Who begins to lead counts the time of leases from when it heard of them.
+    LeaseTimeKept,
     /// A snapshot is installed without its list of members.
     SnapshotWithoutRoster,
     /// A snapshot says that it reaches further than it does.
@@ -73,7 +81,7 @@ pub(crate) enum Planted {
 
 impl Planted {
     /// All of them.
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::AcknowledgeBeforeSync,
         Self::IgnoreFileSync,
         Self::IgnoreFolderSync,
@@ -94,6 +102,10 @@ impl Planted {
         Self::ApplyByClock,
         Self::ExpireWithoutLead,
         Self::ExpireByWrongClock,
+        Self::RenewAsLeader,
+        Self::EndLeaseWithoutLead,
+        Self::EndLeaseByWrongClock,
+        Self::LeaseTimeKept,
         Self::SnapshotWithoutRoster,
         Self::SnapshotTooNew,
         Self::InstallWithoutReset,

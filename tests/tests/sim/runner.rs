@@ -104,6 +104,8 @@ impl Counts {
         self.changes += other.changes;
         self.terms += other.terms;
         self.expired += other.expired;
+        self.ended += other.ended;
+        self.renewed += other.renewed;
         self.reads += other.reads;
         self.watched += other.watched;
         self.wait_ticks_max = self.wait_ticks_max.max(other.wait_ticks_max);

@@ -51,6 +51,7 @@ impl World {
                 let percent = *self.chance.pick(&[70, 85, 100, 100, 115, 140]);
                 let wall_percent = *self.chance.pick(&[0, 50, 100, 100, percent, 200]);
                 self.members[place].clock.set_rates(self.now, percent, wall_percent);
+                self.checks.leases.clock_goes(percent);
             }
             Trouble::Jump => {
                 let by_ms = *self.chance.pick(&[-5000, -300, 300, 5000, 60_000]);

@@ -4,6 +4,7 @@ use consensus::{Append, Committed, NotTaken, Role, SnapshotOffer};
 
 use crate::history::Answer;
 use crate::invariants::{Verdict, Violation};
+use crate::leasing::TICKETS;
 use crate::member::Reading;
 use crate::network::Micros;
 use crate::plan::TICK;
@@ -105,6 +106,9 @@ impl World {
 
     fn refuse(&mut self, place: usize, operation: u64, why: NotTaken) {
         self.trace.say(self.now, || format!("{place}    operation {operation} refused: {why:?}"));
+        if operation >= TICKETS {
+            self.settled(place, operation, false);
+        }
         if operation >= self.history.next() {
             return;
         }

@@ -15,6 +15,7 @@ use crate::clients::Client;
 use crate::disk::Rows;
 use crate::history::History;
 use crate::invariants::{Checks, Verdict, Violation, promises};
+use crate::leasing::Leasing;
 use crate::member::{Files, Member, NoStart, Seat, id_of, place_of};
 use crate::network::{Micros, Network, Parcel};
 use crate::plan::{Plan, TICK};
@@ -52,6 +53,10 @@ pub(crate) enum Event {
     Room(usize),
     /// Watchers look.
     Watch,
+    /// A client does something about a lease.
+    Lease,
+    /// A renewal comes to a leader.
+    Renew { place: usize, ticket: u64 },
 }
 
 /// Why an event belongs to a member's life that may be over.
@@ -112,6 +117,10 @@ pub(crate) struct Counts {
     pub(crate) changes: u64,
     /// Terms with a leader.
     pub(crate) terms: u64,
+    /// Leases that ended.
+    pub(crate) ended: u64,
+    /// Renewals that were acknowledged.
+    pub(crate) renewed: u64,
     /// v2 nodes that expired.
     pub(crate) expired: u64,
     /// Replies to watchers.
@@ -147,6 +156,7 @@ pub(crate) struct World {
     /// States that can be fetched, by the name under which they are offered.
     pub(crate) shelf: BTreeMap<Bytes, Rows>,
     pub(crate) watchers: Watchers,
+    pub(crate) leasing: Leasing,
     events: BinaryHeap<Reverse<Due>>,
     sequence: u64,
 }
@@ -186,6 +196,7 @@ impl World {
             compacted: 0,
             shelf: BTreeMap::new(),
             watchers: Watchers::new(seed),
+            leasing: Leasing::new(seed),
             events: BinaryHeap::new(),
             sequence: 0,
             plan,
@@ -219,6 +230,7 @@ impl World {
         }
         self.at(15 * TICK, Event::Trouble);
         self.at(5 * TICK, Event::Watch);
+        self.at(20 * TICK, Event::Lease);
         self.run_until(self.plan.troubled)?;
         self.heal()
     }
@@ -275,6 +287,8 @@ impl World {
             Event::Trouble => self.trouble(),
             Event::Start(place) => self.start(place),
             Event::Watch => self.watch(),
+            Event::Lease => self.lease(),
+            Event::Renew { place, ticket } => self.renew_later(place, ticket),
             Event::Room(place) => {
                 self.members[place].manners.full.store(false, std::sync::atomic::Ordering::Relaxed);
                 Ok(())
@@ -293,10 +307,21 @@ impl World {
             self.make_snapshot(place)?;
             self.expire(place);
         }
+        self.lease_round(place);
         if self.members[place].leaving {
             self.leaves(place);
         }
         self.turn(place)
+    }
+
+    /// A renewal waits where a member stands still.
+    fn renew_later(&mut self, place: usize, ticket: u64) -> Verdict {
+        let member = &self.members[place];
+        if member.stands_until > self.now {
+            self.at(member.stands_until, Event::Renew { place, ticket });
+            return Ok(());
+        }
+        self.renew(place, ticket)
     }
 
     fn arrive(&mut self, parcel: Parcel) -> Verdict {

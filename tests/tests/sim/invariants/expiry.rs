@@ -1,7 +1,5 @@
 //! v2 nodes expire only by a leader that was confirmed in the term in which the entry stands, and never before their
-//! time by that leader's clock.
-//!
-//! It stands in for the safety of leases, which do not exist yet: they are revoked by the same kind of chore.
+//! time by that leader's clock. [`super::leases`] is the same for leases, whose time is not in the log.
 
 use std::collections::BTreeMap;
 

@@ -1,13 +1,14 @@
 //! What must hold, a file for each property. Each sees only what it is told and says whether that can be.
 //!
 //! Two kinds: what is checked while the run goes on ([`leaders`], [`promises`], [`logs`], [`committed`], [`state`],
-//! [`expiry`], [`membership`]) and what is checked of the recorded history afterwards ([`linearizable`],
+//! [`expiry`], [`leases`], [`membership`]) and what is checked of the recorded history afterwards ([`linearizable`],
 //! [`reads`], [`events`], [`watches`]).
 
 pub(crate) mod committed;
 pub(crate) mod events;
 pub(crate) mod expiry;
 pub(crate) mod leaders;
+pub(crate) mod leases;
 pub(crate) mod linearizable;
 pub(crate) mod logs;
 pub(crate) mod membership;
@@ -60,6 +61,8 @@ pub(crate) struct Checks {
     pub(crate) committed: committed::Committed,
     /// State equal at equal index.
     pub(crate) state: state::States,
+    /// Leases live for their time, and end by a leader.
+    pub(crate) leases: leases::Leases,
     /// v2 nodes expire in time, by a leader.
     pub(crate) expiry: expiry::Expiries,
     /// One change at a time; who was removed stays away.
