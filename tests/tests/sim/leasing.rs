@@ -78,7 +78,7 @@ impl World {
         if self.quiet {
             return Ok(());
         }
-        let delay = self.leasing.chance.between(TICK, 8 * TICK);
+        let delay = self.leasing.chance.between(TICK, 4 * TICK);
         self.after(delay, Event::Lease);
         let now = self.now;
         self.leasing.grants.retain(|_, sent| *sent + PATIENCE > now);
@@ -144,12 +144,7 @@ impl World {
 
     /// A renewal has come to a member.
     pub(crate) fn renew(&mut self, place: usize, ticket: u64) -> Verdict {
-        let (planted, now_ms) = (self.planted, self.lease_ms(place));
         let Some(life) = &mut self.members[place].life else { return Ok(()) };
-        if planted == Some(Planted::RenewAsLeader) {
-            let leads = life.office.lessor.term();
-            return leads.map_or(Ok(()), |term| self.renewed(place, ticket, term, now_ms));
-        }
         life.replica.read(&mut vec![ticket]);
         self.turn(place)
     }
@@ -175,7 +170,7 @@ impl World {
         match renewal {
             Renewal::Renewed(_) => {
                 self.counts.renewed += 1;
-                if self.leasing.chance.happens(100) {
+                if self.leasing.chance.happens(200) {
                     // Its client ends with the answer in its hands.
                     self.leasing.held.retain(|held| *held != id);
                 }

@@ -49,8 +49,6 @@ pub(crate) enum Planted {
     ExpireWithoutLead,
     /// v2 nodes are expired by a clock that runs ahead.
     ExpireByWrongClock,
-    /// A leader renews leases without asking the others whether it still leads.
-    RenewAsLeader,
     /// Whoever has led goes on ending leases.
     EndLeaseWithoutLead,
     /// Leases are ended by a clock that runs ahead.
@@ -81,7 +79,7 @@ pub(crate) enum Planted {
 
 impl Planted {
     /// All of them.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::AcknowledgeBeforeSync,
         Self::IgnoreFileSync,
         Self::IgnoreFolderSync,
@@ -102,7 +100,6 @@ impl Planted {
         Self::ApplyByClock,
         Self::ExpireWithoutLead,
         Self::ExpireByWrongClock,
-        Self::RenewAsLeader,
         Self::EndLeaseWithoutLead,
         Self::EndLeaseByWrongClock,
         Self::LeaseTimeKept,
