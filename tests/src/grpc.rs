@@ -2,19 +2,23 @@
 //! headers and trailers. Messages are written and shown in protobuf's JSON form.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::LazyLock;
+use std::task;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 use tokio::net::TcpStream;
 use tokio::runtime;
+use tokio::sync::mpsc;
 
 static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).expect("the build checked the descriptors"));
@@ -112,6 +116,109 @@ async fn exchange(
     reply.trailers = body.trailers().map(fields).unwrap_or_default();
     reply.messages = unframe(body.to_bytes())?;
     Ok(reply)
+}
+
+/// A call that goes on: messages are sent and received one by one.
+#[derive(Debug)]
+pub struct Stream {
+    sender: Option<mpsc::Sender<Bytes>>,
+    response: Option<tokio::task::JoinHandle<anyhow::Result<http::Response<Incoming>>>>,
+    body: Option<Incoming>,
+    pending: BytesMut,
+    /// What is known of the answer, without its messages.
+    pub reply: Reply,
+}
+
+/// What is sent over a stream, as hyper asks for it.
+struct Outgoing(mpsc::Receiver<Bytes>);
+
+/// Messages that wait to be sent; the one who sends waits for room.
+const OUTGOING_MAX: usize = 64;
+
+impl hyper::body::Body for Outgoing {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+impl Stream {
+    /// Begins a call of `path` on a connection of its own; nothing is sent yet but the headers.
+    pub async fn open(
+        address: SocketAddr,
+        path: &str,
+        metadata: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connect")?;
+        let (mut client, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.context("HTTP/2 handshake")?;
+        tokio::spawn(connection);
+        let (sender, receiver) = mpsc::channel(OUTGOING_MAX);
+        let mut request = Request::post(format!("http://{address}{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in metadata {
+            request = request.header(name, value);
+        }
+        let request = request.body(Outgoing(receiver)).context("build the request")?;
+        let response =
+            tokio::spawn(async move { client.send_request(request).await.context("send the request") });
+        Ok(Self {
+            sender: Some(sender),
+            response: Some(response),
+            body: None,
+            pending: BytesMut::new(),
+            reply: Reply::default(),
+        })
+    }
+
+    /// Sends a message.
+    pub async fn send(&self, message: &[u8]) -> anyhow::Result<()> {
+        let sender = self.sender.as_ref().context("the stream is open for sending")?;
+        sender.send(frame(message)?).await.context("the call has ended")
+    }
+
+    /// Says that no more messages come.
+    pub fn half_close(&mut self) {
+        self.sender = None;
+    }
+
+    /// The next message; `None` after the last one, when `reply` has status and trailers.
+    pub async fn receive(&mut self) -> anyhow::Result<Option<Bytes>> {
+        if let Some(response) = self.response.take() {
+            let response = response.await.context("the call's own task")??;
+            self.reply.http_status = response.status().as_u16();
+            self.reply.headers = fields(response.headers());
+            self.body = Some(response.into_body());
+        }
+        loop {
+            if let Some(message) = self.whole_message() {
+                return Ok(Some(message));
+            }
+            let body = self.body.as_mut().context("an answer")?;
+            match body.frame().await {
+                None => return Ok(None),
+                Some(frame) => match frame.context("read the answer")?.into_data() {
+                    Ok(data) => self.pending.extend_from_slice(&data),
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().ok().context("neither data nor trailers")?;
+                        self.reply.trailers = fields(&trailers);
+                    }
+                },
+            }
+        }
+    }
+
+    fn whole_message(&mut self) -> Option<Bytes> {
+        let length = self.pending.get(1..5)?.try_into().ok().map(u32::from_be_bytes)? as usize;
+        let end = length.checked_add(5)?;
+        (self.pending.len() >= end).then(|| self.pending.split_to(end).freeze().slice(5..))
+    }
 }
 
 fn frame(message: &[u8]) -> anyhow::Result<Bytes> {

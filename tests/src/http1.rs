@@ -88,6 +88,71 @@ pub fn exchange(address: SocketAddr, bytes: &[u8], patience: Duration) -> io::Re
     }
 }
 
+/// An answer that goes on: lines of a chunked body, as they come.
+#[derive(Debug)]
+pub struct Lines {
+    reader: BufReader<TcpStream>,
+    pending: Vec<u8>,
+    ended: bool,
+    /// Status and headers, once something was received.
+    pub reply: Option<Reply>,
+}
+
+impl Lines {
+    /// Sends `bytes` on a connection of its own and reads nothing yet.
+    pub fn open(address: SocketAddr, bytes: &[u8], patience: Duration) -> io::Result<Self> {
+        let mut stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_nodelay(true)?;
+        stream.write_all(bytes)?;
+        Ok(Self { reader: BufReader::new(stream), pending: Vec::new(), ended: false, reply: None })
+    }
+
+    /// The next line; `None` after the last one. What is left without a line feed is a line too.
+    pub fn receive(&mut self) -> io::Result<Option<String>> {
+        if self.reply.is_none() {
+            let mut reply = Reply { status_line: line(&mut self.reader)?, ..Reply::default() };
+            reply.status = status_of(&reply.status_line)?;
+            reply.headers = fields(&mut self.reader)?;
+            if let Framing::Length(length) = framing(&reply, false)? {
+                let reader: &mut BufReader<TcpStream> = &mut self.reader;
+                reader.take(length).read_to_end(&mut self.pending)?;
+                self.ended = true;
+            }
+            self.reply = Some(reply);
+        }
+        loop {
+            if let Some(at) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=at).collect();
+                return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));
+            }
+            if self.ended {
+                let rest = String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned();
+                return Ok((!rest.is_empty()).then_some(rest));
+            }
+            self.ended = !chunk(&mut self.reader, &mut self.pending)?;
+        }
+    }
+}
+
+/// Reads one chunk into `body`; `false` when it was the last one.
+fn chunk(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<bool> {
+    let size = line(reader)?;
+    let size = size.split(';').next().unwrap_or_default();
+    let size = u64::from_str_radix(size, 16).map_err(|_| invalid("a chunk size that is none"))?;
+    if size == 0 {
+        return Ok(false);
+    }
+    if size > BODY_BYTES_MAX {
+        return Err(invalid("a chunk that is too large"));
+    }
+    let read = reader.by_ref().take(size).read_to_end(body)?;
+    if read as u64 != size || !line(reader)?.is_empty() {
+        return Err(invalid("a chunk that ends early"));
+    }
+    Ok(true)
+}
+
 fn read_reply(reader: &mut impl BufRead, head_only: bool) -> io::Result<Reply> {
     let mut reply = Reply::default();
     loop {
@@ -137,21 +202,8 @@ type Fields = Vec<(String, String)>;
 
 fn chunks(reader: &mut impl BufRead) -> io::Result<(Vec<u8>, Fields)> {
     let mut body = Vec::new();
-    loop {
-        let size = line(reader)?;
-        let size = size.split(';').next().unwrap_or_default();
-        let size = u64::from_str_radix(size, 16).map_err(|_| invalid("a chunk size that is none"))?;
-        if size == 0 {
-            return Ok((body, fields(reader)?));
-        }
-        if size > BODY_BYTES_MAX {
-            return Err(invalid("a chunk that is too large"));
-        }
-        let read = reader.by_ref().take(size).read_to_end(&mut body)?;
-        if read as u64 != size || !line(reader)?.is_empty() {
-            return Err(invalid("a chunk that ends early"));
-        }
-    }
+    while chunk(reader, &mut body)? {}
+    Ok((body, fields(reader)?))
 }
 
 fn fields(reader: &mut impl BufRead) -> io::Result<Fields> {

@@ -3,25 +3,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::tests::answer::Answer;
-use ::tests::{Node, grpc, http1, text, until};
+use ::tests::answer::{ABSENT, Answer};
+use ::tests::{Node, Program, grpc, http1, text, until};
 use anyhow::Context;
 use bytes::Bytes;
 use types::MemberId;
 
 use crate::scenario::{Send, Step};
+use crate::streams::Streams;
 
 /// How long one answer may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the steps of a scenario may say instead of a number that differs from server to server: `${member}` and
 /// `${member-hex}` for the server's own id, `${peer}` for its peer port, `${added}` and `${added-hex}` for the
 /// member that it added last.
 #[derive(Clone, Debug)]
-pub(crate) struct Names(BTreeMap<&'static str, String>);
+struct Names(BTreeMap<&'static str, String>);
 
 impl Names {
-    pub(crate) fn of(node: &Node) -> Self {
+    fn of(node: &Node) -> Self {
         let url = format!("http://127.0.0.1:{}", node.peer_port());
         let id = members::member_id(&[url], "etcd-cluster");
         let mut names = Self(BTreeMap::from([("peer", node.peer_port().to_string())]));
@@ -44,15 +45,38 @@ impl Names {
     }
 }
 
+/// A server with what it was asked so far.
+pub(crate) struct Side {
+    node: Node,
+    names: Names,
+    streams: Streams,
+}
+
+impl Side {
+    /// A new server, asked nothing.
+    pub(crate) fn start(program: &Program) -> anyhow::Result<Self> {
+        let node = Node::start(program, &[])?;
+        Ok(Self { names: Names::of(&node), streams: Streams::default(), node })
+    }
+
+    /// Sends the step and answers what came back, normalised.
+    pub(crate) fn ask(&mut self, step: &Step) -> anyhow::Result<Answer> {
+        ask(&self.node, step, &mut self.names, &mut self.streams)
+    }
+}
+
 /// Sends the step and answers what came back, normalised. A connection that ends without an answer is an
 /// answer too.
-pub(crate) fn ask(node: &Node, step: &Step, names: &mut Names) -> anyhow::Result<Answer> {
+fn ask(node: &Node, step: &Step, names: &mut Names, streams: &mut Streams) -> anyhow::Result<Answer> {
     let mut step = step.clone();
     step.body = step.body.map(|body| text::insert(&body, &names.0));
     if let Send::Http { target, .. } = &mut step.send {
         *target = text::insert(target, &names.0);
     }
-    let mut answer = ask_until(node, &step)?;
+    let mut answer = match &step.send {
+        Send::Stream { name, act } => streams.act(node.address(), name, act, &step)?,
+        _ => ask_until(node, &step)?,
+    };
     names.learn(answer.part("body"));
     answer.normalise((node.address().port(), node.peer_port()));
     for (name, id) in names.0.iter().filter(|(name, _)| **name != "peer") {
@@ -84,7 +108,8 @@ fn ask_until(node: &Node, step: &Step) -> anyhow::Result<Answer> {
 pub(crate) fn status_of<'a>(answer: &'a Answer, step: &Step) -> &'a str {
     match step.send {
         Send::Grpc { .. } | Send::GrpcBytes { .. } => answer.part("trailer grpc-status"),
-        Send::Http { .. } | Send::Bytes => answer.part("status"),
+        Send::Stream { .. } if answer.part("trailer grpc-status") != ABSENT => answer.part("trailer grpc-status"),
+        Send::Http { .. } | Send::Bytes | Send::Stream { .. } => answer.part("status"),
     }
 }
 
@@ -101,6 +126,7 @@ fn once(node: &Node, step: &Step) -> anyhow::Result<Answer> {
             let lines: Vec<&str> = body.as_deref().unwrap_or_default().lines().collect();
             http_answer(node, &text::unescape(&lines.join("\r\n"))?)
         }
+        Send::Stream { .. } => anyhow::bail!("a stream is not asked again"),
         Send::Grpc { method } => grpc_answer(node, step, method, &body.unwrap_or_default())?,
         Send::GrpcBytes { path } => {
             let message = text::unescape(&body.unwrap_or_default())?;

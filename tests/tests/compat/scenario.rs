@@ -8,15 +8,23 @@
 //! >>> grpc-bytes /a.B/C => 12           gRPC with any path, and the bytes of the message with escapes
 //! >>> bytes of this or that => 400      HTTP; the lines that follow are sent as they are, with escapes
 //! >>> until GET /v2/keys/x => 404       asked until the status is the expected one
+//! >>> open w grpc Watch/Watch => open   a stream called `w`; what follows are messages, one a line
+//! >>> open w POST /v3/watch => open     the same over HTTP, with a body that is whole
+//! >>> send w => open                    more messages
+//! >>> receive w 2 => open               waits for two messages; with `unread` they are not compared
+//! >>> end w => 0                        no more is sent; what still comes, and the status at the end
+//! >>> cancel w => open                  the client goes away
 //! ```
 //!
-//! The number is the status that real etcd answers, and is checked, so that a scenario cannot rot unseen.
+//! The number is the status that real etcd answers, and is checked, so that a scenario cannot rot unseen; `412/400`
+//! is what 3.4 and what 3.5 answers.
 //! `b"foo"` in a JSON body is the base64 of foo, `${repeat:x:9}` is nine x, and ids and ports are `${member}`,
 //! `${member-hex}`, `${peer}`, `${added}`, `${added-hex}` (see [`crate::exchange::Names`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ::tests::Release;
 use anyhow::{Context, bail};
 
 /// How a request is sent.
@@ -30,6 +38,34 @@ pub(crate) enum Send {
     GrpcBytes { path: String },
     /// Any bytes of HTTP.
     Bytes,
+    /// Something about a stream that stays open between requests.
+    Stream { name: String, act: StreamAct },
+}
+
+impl Step {
+    /// The status that this version of etcd answers.
+    pub(crate) fn expected(&self, release: Release) -> &str {
+        let (older, newer) = self.status.split_once('/').unwrap_or((&self.status, &self.status));
+        match release {
+            Release::Debian => older,
+            Release::Pypi => newer,
+        }
+    }
+}
+
+/// What is done with a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum StreamAct {
+    /// It begins: a method of gRPC by its short name, or a path of HTTP.
+    Open { target: String },
+    /// Messages for it.
+    Send,
+    /// So many messages of it.
+    Receive { messages: usize },
+    /// The end of what is sent to it, and what comes until its own end.
+    End,
+    /// The client goes away.
+    Cancel,
 }
 
 /// A request of a scenario.
@@ -98,6 +134,17 @@ fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
     let send = match title.split_once(' ') {
         Some(("bytes", _)) => Send::Bytes,
         Some(("grpc", method)) => Send::Grpc { method: method.to_owned() },
+        Some(("open", rest)) => {
+            let (name, target) = rest.split_once(' ').context("a stream has a name and a target")?;
+            stream(name, StreamAct::Open { target: target.to_owned() })
+        }
+        Some(("send", name)) => stream(name, StreamAct::Send),
+        Some(("receive", rest)) => {
+            let (name, messages) = rest.split_once(' ').context("a stream and a number of messages")?;
+            stream(name, StreamAct::Receive { messages: messages.parse().context("a number")? })
+        }
+        Some(("end", name)) => stream(name, StreamAct::End),
+        Some(("cancel", name)) => stream(name, StreamAct::Cancel),
         Some(("grpc-bytes", path)) => Send::GrpcBytes { path: path.to_owned() },
         Some((method, target)) if method.chars().all(|char| char.is_ascii_uppercase()) => {
             Send::Http { method: method.to_owned(), target: target.to_owned() }
@@ -106,6 +153,10 @@ fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
     };
     let status = status.trim().to_owned();
     Ok(Step { line, title: title.to_owned(), send, until, status, headers: Vec::new(), body: None })
+}
+
+fn stream(name: &str, act: StreamAct) -> Send {
+    Send::Stream { name: name.to_owned(), act }
 }
 
 fn following_line(step: &mut Step, text: &str) {
@@ -144,6 +195,9 @@ mod tests {
         assert_eq!((post.headers.len(), post.title.as_str(), post.line), (1, "POST /a?b", 2));
         assert!(get.until && get.status == "404" && get.body.is_none());
         assert_eq!(put.send, Send::Grpc { method: "KV/Put".to_owned() });
+        let open = parse("s", ">>> open w grpc Watch/Watch => open").expect("well-formed");
+        let target = StreamAct::Open { target: "grpc Watch/Watch".to_owned() };
+        assert_eq!(open.steps[0].send, Send::Stream { name: "w".to_owned(), act: target });
         assert!(parse("s", ">>> POST /a").is_err() && parse("s", ">>> nonsense => 1").is_err());
     }
 }
