@@ -67,7 +67,7 @@ sim-faults:
 	cargo test --package tests --test sim planted_faults_are_found -- --nocapture
 
 lint:
-	settings="$$(.ci/prepare build)"; eval "$$settings"
+	settings="$$(.ci/prepare lint)"; eval "$$settings"
 	echo 'lint: format'
 	cargo fmt --all --check
 	echo 'lint: clippy'

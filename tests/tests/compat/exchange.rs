@@ -108,7 +108,9 @@ fn ask_until(node: &Node, step: &Step) -> anyhow::Result<Answer> {
 pub(crate) fn status_of<'a>(answer: &'a Answer, step: &Step) -> &'a str {
     match step.send {
         Send::Grpc { .. } | Send::GrpcBytes { .. } => answer.part("trailer grpc-status"),
-        Send::Stream { .. } if answer.part("trailer grpc-status") != ABSENT => answer.part("trailer grpc-status"),
+        Send::Stream { .. } if answer.part("trailer grpc-status") != ABSENT => {
+            answer.part("trailer grpc-status")
+        }
         Send::Http { .. } | Send::Bytes | Send::Stream { .. } => answer.part("status"),
     }
 }

@@ -63,7 +63,7 @@ fn compare_all(release: Release, heading: &str, requests_min: usize) -> anyhow::
     let only = env::var("COMPAT_ONLY").ok();
     let mut scenarios = scenario::all(&tests::root().join("tests/compat"))?;
     // v2 has not changed since 3.4, and the rest of what is no v3 is about 3.4's own HTTP.
-    scenarios.retain(|scenario| release == Release::Debian || is_v3(&scenario.name));
+    scenarios.retain(|scenario| release == Release::Debian || is_newer(&scenario.name));
     scenarios.retain(|scenario| only.as_ref().is_none_or(|only| *only == scenario.name));
     // A difference from 3.4 is one from 3.5 too, where the same is seen there.
     let mut allowed = allowed::rows(heading)?;
@@ -93,8 +93,12 @@ fn compare_all(release: Release, heading: &str, requests_min: usize) -> anyhow::
     Ok(())
 }
 
-fn is_v3(name: &str) -> bool {
-    ["json-", "grpc-", "stream-"].iter().any(|begin| name.starts_with(begin))
+/// Scenarios that 3.5.1 cannot play: it loses a change of members that comes right after another.
+const OLDER_ONLY: [&str; 3] = ["grpc-members", "json-members", "json-members-urls"];
+
+fn is_newer(name: &str) -> bool {
+    let is_v3 = ["json-", "grpc-", "stream-"].iter().any(|begin| name.starts_with(begin));
+    is_v3 && !OLDER_ONLY.contains(&name)
 }
 
 fn run_all(
@@ -145,8 +149,7 @@ fn run(
     for step in &scenario.steps {
         let place = format!("{}.txt:{}", scenario.name, step.line);
         let theirs = etcd.ask(step).with_context(|| format!("{place} to etcd"))?;
-        let ours =
-            kvorum.ask(step).with_context(|| format!("{place} to Kvorum"))?;
+        let ours = kvorum.ask(step).with_context(|| format!("{place} to Kvorum"))?;
         findings.requests = findings.requests.saturating_add(1);
         let status = exchange::status_of(&theirs, step);
         let expected = step.expected(release);
