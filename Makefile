@@ -57,12 +57,12 @@ test:
 	cargo test --workspace
 
 sim:
-	settings="$$(.ci/prepare build)"; eval "$$settings"
+	settings="$$(.ci/prepare lint)"; eval "$$settings"
 	echo 'sim: $(SEEDS) seeds'
 	SEEDS='$(SEEDS)' cargo test --package tests --test sim no_seed_breaks_an_invariant -- --nocapture
 
 sim-faults:
-	settings="$$(.ci/prepare build)"; eval "$$settings"
+	settings="$$(.ci/prepare lint)"; eval "$$settings"
 	echo 'sim-faults: each fault is planted and looked for in up to 1000 seeds'
 	cargo test --package tests --test sim planted_faults_are_found -- --nocapture
 

@@ -96,6 +96,12 @@ impl Stream {
             let call = client::runtime().block_on(grpc::Stream::open(address, &path, &step.headers))?;
             let mut stream = Self::Grpc { method, call };
             stream.send(messages)?;
+            if let Self::Grpc { method, call } = &mut stream
+                && !method.is_client_streaming()
+            {
+                // There is one message, and clients say so.
+                call.half_close();
+            }
             return Ok(stream);
         }
         let (verb, path) = target.split_once(' ').context("a method and a path")?;

@@ -164,7 +164,9 @@ fn token(word: &str) -> String {
 /// Blanks `"ts":"…"` and ids of clients in what etcdctl logs.
 fn dates(text: &str) -> String {
     let mut text = text.to_owned();
-    for (begin, end) in [("\"ts\":", ","), ("endpoint://client-", "/"), ("etcd-endpoints://", "/")] {
+    for (begin, end) in
+        [("\"size\":\"", "\""), ("\"ts\":", ","), ("endpoint://client-", "/"), ("etcd-endpoints://", "/")]
+    {
         let Some((before, after)) = text.split_once(begin) else { continue };
         let Some((_, after)) = after.split_once(end) else { continue };
         text = format!("{before}{begin}<own>{end}{after}");

@@ -47,10 +47,10 @@ pub(crate) struct Shared {
     pub(crate) refused: AtomicU64,
     pub(crate) relists: AtomicU64,
     pub(crate) compactions: AtomicU64,
-    stopped: AtomicBool,
+    pub(crate) stopped: AtomicBool,
     /// Writers that ended, so that the newest revision is the last one.
-    ended: AtomicU64,
-    changed: Notify,
+    pub(crate) ended: AtomicU64,
+    pub(crate) changed: Notify,
 }
 
 impl Shared {

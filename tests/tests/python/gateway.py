@@ -97,7 +97,10 @@ def watches():
     cancel()
     assert seen == [("PUT", b"1"), ("PUT", b"2"), ("DELETE", None), ("PUT", b"3")], seen
     two.put("prefix/a", "x")
-    event = three.watch_prefix_once("prefix/", timeout=20, start_revision=1)
+    events, cancel = three.watch_prefix("prefix/", start_revision=1)
+    assert next(events)["kv"]["key"] == b"prefix/a"
+    cancel()
+    event = three.watch_once("prefix/a", timeout=20, start_revision=1)
     assert event["kv"]["key"] == b"prefix/a"
 
 

@@ -8,9 +8,13 @@ mod check;
 #[cfg(test)]
 mod check_tests;
 mod clients;
+mod events;
+#[cfg(test)]
+mod events_tests;
 mod faults;
 mod history;
 mod v2;
+mod watchers;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -30,6 +34,7 @@ use self::check::check;
 use self::clients::Clients;
 use self::faults::Fault;
 use self::history::History;
+use self::watchers::Watchers;
 
 /// Rounds, and answered operations in all of them together, when nothing else is asked for.
 const ROUNDS: u64 = 6;
@@ -46,6 +51,8 @@ struct Torture {
     values: Arc<AtomicU64>,
     v2_numbers: Arc<AtomicU64>,
     v2_acknowledged: BTreeMap<String, u64>,
+    /// They watch through all rounds. Some tests have none.
+    watchers: Option<Watchers>,
     story: String,
 }
 
@@ -56,12 +63,14 @@ fn three_members_survive_random_faults() {
     let rounds = asked("TORTURE_ROUNDS").unwrap_or(ROUNDS);
     let operations = asked("TORTURE_OPERATIONS").unwrap_or(OPERATIONS);
     let result = Torture::begin(seed).and_then(|mut torture| {
+        torture.watch()?;
         let ran = (1..=rounds).try_for_each(|round| {
             torture.round(operations / rounds).with_context(|| format!("round {round} of {rounds}"))
         });
         if ran.is_err() {
             eprintln!("{}", torture.story);
         }
+        torture.watchers.map_or(Ok(()), Watchers::finish)?;
         ran.and_then(|()| torture.cluster.done()).map(|()| torture.story)
     });
     match result {
@@ -113,8 +122,17 @@ impl Torture {
             values: Arc::default(),
             v2_numbers: Arc::default(),
             v2_acknowledged: BTreeMap::new(),
+            watchers: None,
             story: String::new(),
         })
+    }
+
+    /// Watchers from now on; nothing was written yet.
+    fn watch(&mut self) -> anyhow::Result<()> {
+        let members: Vec<SocketAddr> =
+            (0..self.cluster.len()).map(|number| self.cluster.member(number).address()).collect();
+        self.watchers = Some(Watchers::start(&members)?);
+        Ok(())
     }
 
     /// Faults under load until this many more operations were answered; then all must be whole and equal.
@@ -172,10 +190,15 @@ impl Torture {
         self.cluster.wait_ready()?;
         let (revision, hash) = self.cluster.wait_equal(&[0, 1, 2])?;
         let v2_keys = v2::equal(&self.cluster, &self.v2_acknowledged)?;
-        let tally = check(&self.history.operations()).context("the history is not linearizable")?;
+        let operations = self.history.operations();
+        let tally = check(&operations).context("the history is not linearizable")?;
+        let watched =
+            self.watchers.as_ref().map(|watchers| watchers.check(revision, &operations)).transpose();
+        let resumed = watched.context("a watcher saw something else")?.unwrap_or_default();
         writeln!(
             self.story,
-            "{} writes, {} reads, {} unknown ({} turned up); revision {revision}, hash {hash:08x}, {v2_keys} v2 keys",
+            "{} writes, {} reads, {} unknown ({} turned up); revision {revision}, hash {hash:08x}, {v2_keys} v2 keys; watchers \
+             resumed {resumed} times",
             tally.writes, tally.reads, tally.unknown, tally.turned_up
         )?;
         Ok(())
