@@ -33,7 +33,7 @@ const PACE: Duration = Duration::from_millis(200);
 const SILENT_MAX: usize = 15;
 
 /// How long all may take to see what there is, once all members are well.
-const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(60);
+const CAUGHT_UP_WITHIN: Duration = Duration::from_mins(1);
 
 /// Watchers at work.
 pub(crate) struct Watchers {
@@ -130,7 +130,7 @@ impl One {
             range_end: "key.".into(),
             start_revision: self.log.revision.load(Ordering::Relaxed) + 1,
             prev_kv: true,
-            fragment: self.at % 2 == 0,
+            fragment: self.at.is_multiple_of(2),
             ..WatchCreateRequest::default()
         };
         requests.send(WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) }).await?;
