@@ -108,8 +108,8 @@ impl Lines {
         Ok(Self { reader: BufReader::new(stream), pending: Vec::new(), ended: false, reply: None })
     }
 
-    /// The next line; `None` after the last one. What is left without a line feed is a line too.
-    pub fn receive(&mut self) -> io::Result<Option<String>> {
+    /// Waits for status and headers.
+    pub fn head(&mut self) -> io::Result<()> {
         if self.reply.is_none() {
             let mut reply = Reply { status_line: line(&mut self.reader)?, ..Reply::default() };
             reply.status = status_of(&reply.status_line)?;
@@ -121,6 +121,26 @@ impl Lines {
             }
             self.reply = Some(reply);
         }
+        Ok(())
+    }
+
+    /// A line that comes within this time, after the head; `None` if there is nothing, not even the end.
+    pub fn receive_within(&mut self, time: Duration) -> io::Result<Option<String>> {
+        let stream = self.reader.get_ref();
+        let patience = stream.read_timeout()?;
+        stream.set_read_timeout(Some(time))?;
+        let received = self.receive();
+        self.reader.get_ref().set_read_timeout(patience)?;
+        match received {
+            Ok(line) => Ok(Some(line.unwrap_or_else(|| "the end".to_owned()))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next line; `None` after the last one. What is left without a line feed is a line too.
+    pub fn receive(&mut self) -> io::Result<Option<String>> {
+        self.head()?;
         loop {
             if let Some(at) = self.pending.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.pending.drain(..=at).collect();
@@ -153,7 +173,7 @@ fn chunk(reader: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<bool> {
     Ok(true)
 }
 
-fn read_reply(reader: &mut impl BufRead, head_only: bool) -> io::Result<Reply> {
+pub(crate) fn read_reply(reader: &mut impl BufRead, head_only: bool) -> io::Result<Reply> {
     let mut reply = Reply::default();
     loop {
         reply.status_line = line(reader)?;

@@ -19,6 +19,7 @@ pub mod http1;
 pub mod node;
 pub mod operator;
 pub mod text;
+pub mod v2;
 
 pub use client::Client;
 pub use cluster::Cluster;

@@ -75,7 +75,12 @@ fn ask(node: &Node, step: &Step, names: &mut Names, streams: &mut Streams) -> an
     }
     let mut answer = match &step.send {
         Send::Stream { name, act } => streams.act(node.address(), name, act, &step)?,
-        _ => ask_until(node, &step)?,
+        _ => {
+            for _ in 1..step.times {
+                ask_until(node, &step)?;
+            }
+            ask_until(node, &step)?
+        }
     };
     names.learn(answer.part("body"));
     answer.normalise((node.address().port(), node.peer_port()));

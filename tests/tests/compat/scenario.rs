@@ -8,10 +8,13 @@
 //! >>> grpc-bytes /a.B/C => 12           gRPC with any path, and the bytes of the message with escapes
 //! >>> bytes of this or that => 400      HTTP; the lines that follow are sent as they are, with escapes
 //! >>> until GET /v2/keys/x => 404       asked until the status is the expected one
+//! >>> 20 times PUT /v2/keys/x => 200    asked so often; the last answer counts
 //! >>> open w grpc Watch/Watch => open   a stream called `w`; what follows are messages, one a line
 //! >>> open w POST /v3/watch => open     the same over HTTP, with a body that is whole
 //! >>> send w => open                    more messages
 //! >>> receive w 2 => open               waits for two messages; with `unread` they are not compared
+//! >>> head w => 200                     over HTTP: waits for status and headers
+//! >>> silent w => silent                over HTTP: nothing comes for a moment; `told` if something does
 //! >>> end w => 0                        no more is sent; what still comes, and the status at the end
 //! >>> cancel w => open                  the client goes away
 //! ```
@@ -64,6 +67,10 @@ pub(crate) enum StreamAct {
     Receive { messages: usize },
     /// The end of what is sent to it, and what comes until its own end.
     End,
+    /// Status and headers, before anything else.
+    Head,
+    /// A moment in which nothing may come.
+    Silent,
     /// The client goes away.
     Cancel,
 }
@@ -79,6 +86,8 @@ pub(crate) struct Step {
     pub(crate) send: Send,
     /// Sent again until the status is the expected one.
     pub(crate) until: bool,
+    /// How often it is sent.
+    pub(crate) times: u32,
     /// What real etcd answers: a status of HTTP, or of gRPC. `None` when it says nothing at all.
     pub(crate) status: String,
     /// Header or metadata lines.
@@ -131,6 +140,10 @@ pub(crate) fn parse(name: &str, text: &str) -> anyhow::Result<Scenario> {
 fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
     let (title, status) = text.rsplit_once(" => ").context("no ` => STATUS` at the end")?;
     let (until, title) = title.strip_prefix("until ").map_or((false, title), |title| (true, title));
+    let (times, title) = match title.split_once(" times ") {
+        Some((times, title)) => (times.parse().context("a number")?, title),
+        None => (1, title),
+    };
     let send = match title.split_once(' ') {
         Some(("bytes", _)) => Send::Bytes,
         Some(("grpc", method)) => Send::Grpc { method: method.to_owned() },
@@ -144,6 +157,8 @@ fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
             stream(name, StreamAct::Receive { messages: messages.parse().context("a number")? })
         }
         Some(("end", name)) => stream(name, StreamAct::End),
+        Some(("head", name)) => stream(name, StreamAct::Head),
+        Some(("silent", name)) => stream(name, StreamAct::Silent),
         Some(("cancel", name)) => stream(name, StreamAct::Cancel),
         Some(("grpc-bytes", path)) => Send::GrpcBytes { path: path.to_owned() },
         Some((method, target)) if method.chars().all(|char| char.is_ascii_uppercase()) => {
@@ -152,7 +167,7 @@ fn first_line(line: usize, text: &str) -> anyhow::Result<Step> {
         _ => bail!("`{title}` is no request"),
     };
     let status = status.trim().to_owned();
-    Ok(Step { line, title: title.to_owned(), send, until, status, headers: Vec::new(), body: None })
+    Ok(Step { line, title: title.to_owned(), send, until, times, status, headers: Vec::new(), body: None })
 }
 
 fn stream(name: &str, act: StreamAct) -> Send {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ::tests::answer::Answer;
 use ::tests::{client, grpc, http1, text};
@@ -15,6 +16,9 @@ use crate::scenario::{Step, StreamAct};
 
 /// The status of messages that are waited for and not compared.
 const UNREAD: &str = "unread";
+
+/// What would come at once if it came at all does not take longer.
+const SILENCE: Duration = Duration::from_millis(250);
 
 /// The open streams of one server, by name.
 #[derive(Default)]
@@ -74,6 +78,17 @@ impl Streams {
                 }
                 stream.describe(&mut answer);
                 answer.add("body", &received.join("\n"));
+            }
+            StreamAct::Head => {
+                let Stream::Http { lines } = self.get(name)? else { bail!("this is for HTTP") };
+                lines.head().context("no head came")?;
+                self.get(name)?.describe(&mut answer);
+            }
+            StreamAct::Silent => {
+                let Stream::Http { lines } = self.get(name)? else { bail!("this is for HTTP") };
+                let line = lines.receive_within(SILENCE)?;
+                answer.add("status", if line.is_some() { "told" } else { "silent" });
+                line.iter().for_each(|line| answer.add("body", line));
             }
             StreamAct::Cancel => {
                 self.0.remove(name).with_context(|| format!("{name} is not open"))?;

@@ -1,0 +1,5 @@
+//! The v2 keyspace as its users live with it, on clusters of real processes.
+
+mod expiry;
+mod queue;
+mod subnets;
