@@ -133,7 +133,9 @@ impl Lines {
         self.reader.get_ref().set_read_timeout(patience)?;
         match received {
             Ok(line) => Ok(Some(line.unwrap_or_else(|| "the end".to_owned()))),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

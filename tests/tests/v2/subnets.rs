@@ -41,7 +41,8 @@ fn lease(addresses: &[SocketAddr], node: usize, stage: &Stage) -> anyhow::Result
     let mut client = V2::new(addresses, LONG).from(node);
     let name = format!("node-{node}");
     let (subnet, mut index) = loop {
-        let taken = leases_of(&client.insist("GET", &format!("{SUBNETS}?recursive=true&quorum=true"), &[])?);
+        let taken =
+            leases_of(&client.insist("GET", &format!("{SUBNETS}?recursive=true&quorum=true"), &[])?);
         if let Some((subnet, _)) = taken.iter().find(|(_, owner)| **owner == name) {
             // Nothing was heard of the answer, and it is ours.
             let told = client.insist("GET", &format!("{subnet}?quorum=true"), &[])?;
@@ -68,7 +69,10 @@ fn lease(addresses: &[SocketAddr], node: usize, stage: &Stage) -> anyhow::Result
             // It may have been renewed by the request of which nothing was heard.
             _ => {
                 let told = client.insist("GET", &format!("{subnet}?quorum=true"), &[])?;
-                ensure!(told.node("value") == name.as_str(), "{subnet} of {name} has another owner: {told:?}");
+                ensure!(
+                    told.node("value") == name.as_str(),
+                    "{subnet} of {name} has another owner: {told:?}"
+                );
                 index = told.modified();
             }
         }
@@ -143,7 +147,8 @@ fn two_hundred_nodes_lease_subnets_and_follow_one_another_while_the_leader_dies(
         let (addresses, stage) = (&addresses, &stage);
         let followers: Vec<_> =
             (0..NODES).map(|node| scope.spawn(move || follow(addresses, node, stage))).collect();
-        let nodes: Vec<_> = (0..NODES).map(|node| scope.spawn(move || lease(addresses, node, stage))).collect();
+        let nodes: Vec<_> =
+            (0..NODES).map(|node| scope.spawn(move || lease(addresses, node, stage))).collect();
         let many = |count: &AtomicUsize, least: usize| {
             until(Duration::from_secs(200), || (count.load(Ordering::Relaxed) >= least).then_some(()))
         };
