@@ -158,10 +158,10 @@ mod tests {
         let latency = Latency {
             count: 8,
             current_ms: 0.00156,
-            average_ms: 0.00212875,
+            average_ms: 0.002_128_75,
             deviation_ms: 0.5,
-            minimum_ms: 0.000085,
-            maximum_ms: 0.005903,
+            minimum_ms: 0.000_085,
+            maximum_ms: 0.005_903,
         };
         let peer = PeerStats { id: MemberId(0x6883_8bb3_5ba7_239b), latency, failures: 0 };
         assert_eq!(

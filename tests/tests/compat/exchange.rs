@@ -73,14 +73,13 @@ fn ask(node: &Node, step: &Step, names: &mut Names, streams: &mut Streams) -> an
     if let Send::Http { target, .. } = &mut step.send {
         *target = text::insert(target, &names.0);
     }
-    let mut answer = match &step.send {
-        Send::Stream { name, act } => streams.act(node.address(), name, act, &step)?,
-        _ => {
-            for _ in 1..step.times {
-                ask_until(node, &step)?;
-            }
-            ask_until(node, &step)?
+    let mut answer = if let Send::Stream { name, act } = &step.send {
+        streams.act(node.address(), name, act, &step)?
+    } else {
+        for _ in 1..step.times {
+            ask_until(node, &step)?;
         }
+        ask_until(node, &step)?
     };
     names.learn(answer.part("body"));
     answer.normalise((node.address().port(), node.peer_port()));

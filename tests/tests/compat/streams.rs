@@ -88,7 +88,9 @@ impl Streams {
                 let Stream::Http { lines } = self.get(name)? else { bail!("this is for HTTP") };
                 let line = lines.receive_within(SILENCE)?;
                 answer.add("status", if line.is_some() { "told" } else { "silent" });
-                line.iter().for_each(|line| answer.add("body", line));
+                if let Some(line) = line {
+                    answer.add("body", &line);
+                }
             }
             StreamAct::Cancel => {
                 self.0.remove(name).with_context(|| format!("{name} is not open"))?;
