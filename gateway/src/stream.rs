@@ -120,6 +120,8 @@ impl Outlet {
             }
             Form::Json(lines) => {
                 lines.put(&mut self.gathered, answer)?;
+                // Each line is a chunk of HTTP, as in etcd: there are clients that take a chunk for an answer.
+                self.cut();
                 answer.encoded_len()
             }
         };
