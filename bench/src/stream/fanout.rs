@@ -35,7 +35,9 @@ impl Fanout {
     /// One key and all watches on it. The rate is one that every server keeps up with on two cores.
     pub(super) const ONE_KEY: Self = Self { own_keys: false, own_streams: false, puts_per_second: 50 };
     /// A key for each watch.
-    pub(super) const OWN_KEYS: Self = Self { own_keys: true, own_streams: false, puts_per_second: 2000 };
+    pub(super) const OWN_KEYS: Self = Self { own_keys: true, own_streams: false, puts_per_second: 8000 };
+    /// The same with few puts: what is counted is mostly waking up for each.
+    pub(super) const OWN_KEYS_CALM: Self = Self { puts_per_second: 2000, ..Self::OWN_KEYS };
 
     /// The same with a stream for each watch.
     pub(super) const fn on_own_streams(self) -> Self {

@@ -1,4 +1,5 @@
-//! Leases kept alive over a few streams, as fast as the answers come.
+//! Leases kept alive over a few streams, as fast as the answers come: many on their way at once, as clientv3 sends
+//! them when it wakes up every half second, or one at a time.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -18,24 +19,24 @@ pub(super) const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 const LEASES: u64 = 10_000;
 const STREAMS: u64 = 10;
-/// Keepalives of one stream that are on their way.
-const IN_FLIGHT: u64 = 32;
+/// Keepalives of one stream that are on their way, unless it is one.
+pub(super) const TOGETHER: u64 = 32;
 /// Long enough that nothing expires, in seconds.
 const TTL_S: u64 = 3600;
 const WARM_UP: Duration = Duration::from_secs(1);
 const MEASURED: Duration = Duration::from_secs(4);
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-pub(super) fn title(scale: u64) -> String {
+pub(super) fn title(in_flight: u64, scale: u64) -> String {
     format!(
-        "{} leases kept alive over {STREAMS} streams, {IN_FLIGHT} on their way on each",
+        "{} leases kept alive over {STREAMS} streams, {in_flight} on their way on each",
         leases(scale) * STREAMS
     )
 }
 
 /// Leases of each stream.
 fn leases(scale: u64) -> u64 {
-    (LEASES / STREAMS / scale).max(IN_FLIGHT)
+    (LEASES / STREAMS / scale).max(TOGETHER)
 }
 
 /// A LeaseGrantRequest.
@@ -52,6 +53,7 @@ struct Keeper {
     leases: std::ops::Range<u64>,
     next: u64,
     in_flight: u64,
+    in_flight_max: u64,
     request: Vec<u8>,
 }
 
@@ -67,7 +69,7 @@ impl Talk for Keeper {
     }
 
     fn speak(&mut self, wire: &mut Duplex) {
-        while self.in_flight < IN_FLIGHT && !self.stopped.get() {
+        while self.in_flight < self.in_flight_max && !self.stopped.get() {
             self.request.clear();
             pb::put_number(&mut self.request, 1, self.next);
             wire.send(self.stream, &self.request);
@@ -77,7 +79,7 @@ impl Talk for Keeper {
     }
 }
 
-pub(super) async fn measure(target: &Target, scale: u64) -> Result<Vec<Figure>> {
+pub(super) async fn measure(target: &Target, in_flight_max: u64, scale: u64) -> Result<Vec<Figure>> {
     let (progress, mut tasks) = (Progress::new(), JoinSet::new());
     let each = leases(scale);
     many::call(&target.authority, GRANT, each * STREAMS, |at, out| grant(at + 1, TTL_S, out)).await?;
@@ -93,6 +95,7 @@ pub(super) async fn measure(target: &Target, scale: u64) -> Result<Vec<Figure>> 
             next: leases.start,
             leases,
             in_flight: 0,
+            in_flight_max,
             request: Vec::new(),
         };
         link.spawn(keeper, &progress, &mut tasks);

@@ -43,7 +43,10 @@ pub(crate) enum Scenario {
     /// Watches that start far back in history.
     Lag,
     /// Leases kept alive over a few streams.
-    Keepalive,
+    Keepalive {
+        /// So many on their way on each stream.
+        in_flight: u64,
+    },
     /// Many leases that expire in the same second.
     Expiry {
         /// Whether each has a key.
@@ -70,13 +73,15 @@ const fn entry(name: &'static str, group: &'static str, scenario: Scenario) -> E
 }
 
 /// Every scenario.
-pub(crate) const SCENARIOS: [Entry; 11] = [
+pub(crate) const SCENARIOS: [Entry; 13] = [
     entry("watch-one", "watch", Scenario::Fanout(Fanout::ONE_KEY)),
     entry("watch-one-streams", "watch", Scenario::Fanout(Fanout::ONE_KEY.on_own_streams())),
     entry("watch-each", "watch", Scenario::Fanout(Fanout::OWN_KEYS)),
+    entry("watch-each-calm", "watch", Scenario::Fanout(Fanout::OWN_KEYS_CALM)),
     entry("watch-each-streams", "watch", Scenario::Fanout(Fanout::OWN_KEYS.on_own_streams())),
     entry("watch-lag", "lag", Scenario::Lag),
-    entry("keepalive", "lease", Scenario::Keepalive),
+    entry("keepalive", "lease", Scenario::Keepalive { in_flight: keepalive::TOGETHER }),
+    entry("keepalive-single", "lease", Scenario::Keepalive { in_flight: 1 }),
     entry("expiry", "expiry", Scenario::Expiry { keys: false }),
     entry("expiry-keys", "expiry", Scenario::Expiry { keys: true }),
     entry("idle-watches", "idle", Scenario::Idle(Idle::WATCHES)),
@@ -102,7 +107,7 @@ impl Scenario {
         match self {
             Self::Fanout(fanout) => fanout.title(scale),
             Self::Lag => lag::title(scale),
-            Self::Keepalive => keepalive::title(scale),
+            Self::Keepalive { in_flight } => keepalive::title(in_flight, scale),
             Self::Expiry { keys } => expiry::title(keys, scale),
             Self::Idle(idle) => idle.title(scale),
             Self::Bulk => bulk::title(scale),
@@ -112,7 +117,7 @@ impl Scenario {
     /// About how many seconds it takes, of which most are waiting.
     pub(crate) fn seconds(self) -> u64 {
         match self {
-            Self::Fanout(_) | Self::Keepalive => 8,
+            Self::Fanout(_) | Self::Keepalive { .. } => 8,
             Self::Lag | Self::Bulk => 20,
             Self::Expiry { .. } => 60,
             Self::Idle(_) => 10,
@@ -140,7 +145,7 @@ impl Scenario {
                 match self {
                     Self::Fanout(fanout) => fanout.measure(target, scale).await,
                     Self::Lag => lag::measure(target, scale).await,
-                    Self::Keepalive => keepalive::measure(target, scale).await,
+                    Self::Keepalive { in_flight } => keepalive::measure(target, in_flight, scale).await,
                     Self::Expiry { keys } => expiry::measure(target, keys, scale).await,
                     Self::Idle(idle) => idle.measure(target, scale).await,
                     Self::Bulk => bulk::measure(target, scale).await,

@@ -7,13 +7,15 @@ use anyhow::{Context as _, Result};
 use tokio::task::JoinSet;
 
 use super::link::{Link, Progress, Talk};
-use crate::wire::duplex::StreamNumber;
+use crate::wire::duplex::{Duplex, StreamNumber};
 use crate::wire::{Broken, protobuf as pb};
 use crate::workload::stamp_ns;
 
 pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// Time for all watches to be created.
 const CREATE_MAX: Duration = Duration::from_mins(2);
+/// Watches of one stream that are asked for and not yet created. clientv3 asks for one after the other.
+const ASKED_MAX: usize = 1000;
 /// A delete in an event.
 const DELETE: u64 = 1;
 
@@ -56,6 +58,10 @@ struct Watch {
 struct Ears {
     progress: Rc<Progress>,
     streams: Vec<Vec<Watch>>,
+    start_revision: u64,
+    /// Of each stream: how many watches were asked for, and how many are created.
+    asked: Vec<usize>,
+    created: Vec<usize>,
 }
 
 /// The key with this number, as the load generator writes it with eight bytes.
@@ -87,18 +93,13 @@ pub(super) async fn ask(
     let mut number = 0;
     for _ in 0..crowd.links {
         let mut link = Link::connect(authority, crowd.streams as usize).await.context("a connection")?;
-        let mut ears = Ears { progress: Rc::clone(progress), streams: Vec::new() };
+        let mut streams = Vec::new();
         for _ in 0..crowd.streams {
-            let stream = link.wire.open(WATCH);
-            let mut watches = Vec::new();
-            for _ in 0..crowd.watches {
-                let watch = Watch::new(asked, number);
-                link.wire.send(stream, &watch.request(asked.start_revision));
-                watches.push(watch);
-                number += 1;
-            }
-            ears.streams.push(watches);
+            link.wire.open(WATCH);
+            streams.push((number..number + crowd.watches).map(|number| Watch::new(asked, number)).collect());
+            number += crowd.watches;
         }
+        let ears = Ears::new(progress, streams, asked.start_revision);
         link.spawn(ears, progress, tasks);
         // The task begins to write before the next connection is built.
         tokio::task::yield_now().await;
@@ -152,6 +153,13 @@ impl Watch {
     }
 }
 
+impl Ears {
+    fn new(progress: &Rc<Progress>, streams: Vec<Vec<Watch>>, start_revision: u64) -> Self {
+        let none = vec![0; streams.len()];
+        Self { progress: Rc::clone(progress), streams, start_revision, asked: none.clone(), created: none }
+    }
+}
+
 impl Talk for Ears {
     fn hear(&mut self, stream: StreamNumber, message: &[u8]) -> Result<(), Broken> {
         let (mut id, mut created, mut canceled, mut events) = (0, false, false, 0);
@@ -176,12 +184,23 @@ impl Talk for Ears {
             return Err(Broken(format!("watch {id} was canceled: {}", reason.escape_ascii())));
         }
         if created {
+            self.created[stream] += 1;
             self.progress.created.set(self.progress.created.get() + 1);
         }
         if events > 0 {
             self.progress.hear(events);
         }
         Ok(())
+    }
+
+    fn speak(&mut self, wire: &mut Duplex) {
+        let counts = self.asked.iter_mut().zip(&self.created);
+        for (stream, (watches, (asked, created))) in self.streams.iter().zip(counts).enumerate() {
+            while *asked < watches.len() && *asked - created < ASKED_MAX {
+                wire.send(stream, &watches[*asked].request(self.start_revision));
+                *asked += 1;
+            }
+        }
     }
 }
 
@@ -236,7 +255,7 @@ mod tests {
         let check = |messages: &[(&[u8], u64)]| {
             let progress = Progress::new();
             let streams = vec![vec![Watch::new(asked, 0), Watch::new(asked, 1)]];
-            let mut ears = Ears { progress: Rc::clone(&progress), streams };
+            let mut ears = Ears::new(&progress, streams, 0);
             let heard = messages.iter().try_for_each(|(key, revision)| ears.hear(0, &event(key, *revision)));
             heard.map(|()| progress.heard.get()).map_err(|Broken(text)| text)
         };
