@@ -112,9 +112,8 @@ fn each_job_goes_to_one_consumer_in_order_while_the_leader_dies() -> anyhow::Res
             (0..PRODUCERS).map(|number| scope.spawn(move || produce(addresses, number, counts))).collect();
         let consumers: Vec<_> =
             (0..CONSUMERS).map(|number| scope.spawn(move || consume(addresses, number, counts))).collect();
-        let half = until(Duration::from_secs(300), || {
-            (counts.taken.load(Ordering::Relaxed) > JOBS / 2).then_some(())
-        });
+        let half =
+            until(Duration::from_mins(5), || (counts.taken.load(Ordering::Relaxed) > JOBS / 2).then_some(()));
         cluster.member_mut(leader).kill()?;
         let mut ledger = Ledger::default();
         let mut failed = half.is_none().then(|| anyhow::anyhow!("half of the jobs were not taken in time"));
