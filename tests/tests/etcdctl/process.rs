@@ -13,6 +13,10 @@ use ::tests::until;
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+/// Output that did not change for so many looks is taken for whole, and waited for no longer than this.
+const SETTLED_LOOKS: usize = 15;
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+
 /// What a process printed and how it ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Output {
@@ -81,8 +85,15 @@ impl Process {
         Ok(())
     }
 
-    /// Sends SIGINT.
+    /// Sends SIGINT once it has printed to its end what it prints: an event comes in several writes.
     pub(crate) fn interrupt(&self) -> anyhow::Result<()> {
+        let (mut length, mut looks) = (self.stdout.text().len(), 0);
+        until(SETTLED_WITHIN, || {
+            let now = self.stdout.text().len();
+            looks = if now == length { looks + 1 } else { 0 };
+            length = now;
+            (looks >= SETTLED_LOOKS).then_some(())
+        });
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
         kill_process(pid, Signal::INT).context("send a signal")
     }
