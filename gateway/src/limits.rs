@@ -23,7 +23,9 @@ pub struct Limits {
     pub streams_max: u32,
     /// Bytes that a client may send ahead on one stream (HTTP/2).
     pub stream_window_bytes: u32,
-    /// Bytes that a client may send ahead on all its streams together (HTTP/2).
+    /// Bytes that a client may send ahead on all its streams together (HTTP/2). The h2 crate ends a connection on which
+    /// too many small frames wait to be read, in proportion to this: about 37,000 of them. A client that creates ten
+    /// thousand watches at once is honest.
     pub connection_window_bytes: u32,
     /// Streams that a client cancelled before they were taken up, at once. Clients that cancel a thousand
     /// calls in a burst are honest; only beyond this is it an attack, and the connection ends.
@@ -49,7 +51,7 @@ impl Default for Limits {
             idle_time_max: Duration::from_mins(5),
             streams_max: 100_000,
             stream_window_bytes: 1024 * 1024,
-            connection_window_bytes: 4 * 1024 * 1024,
+            connection_window_bytes: 16 * 1024 * 1024,
             pending_resets_max: 1_000_000,
             broken_streams_max: 1_000_000,
             ping_after: Duration::from_hours(2),

@@ -63,7 +63,7 @@ impl Idle {
         let wanted = self.bytes_max.map_or(Wanted::Less, |bytes| Wanted::AtMost(bytes as f64));
         let mut figures = vec![
             Figure::new(
-                "RSS bytes for each watch",
+                "RSS bytes for each of them",
                 each(after.rss_kib.saturating_sub(before.rss_kib)),
                 wanted,
             ),
