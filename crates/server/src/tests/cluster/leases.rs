@@ -74,6 +74,9 @@ async fn without_a_leader_nobody_renews() {
     for other in (0..3).filter(|number| *number != follower) {
         cluster.stop(other);
     }
+    // Until it knows, it asks in vain; and it may have been given the lead, which it then gives up.
+    let member = cluster.member(follower);
+    until("it knows of no leader", || member.house.shared.leader() == types::MemberId(0)).await;
     let refused = cluster.member(follower).lease_keep_alive(vec![LeaseId(7)]).await;
     assert_eq!(refused.err(), Some(api::Fault::NoLeader));
 }
