@@ -4,9 +4,10 @@
 //! nor the real environment: both are handed in.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use members::{MemberUrl, UrlError};
+
+pub(crate) use stdx::parse_duration;
 
 use crate::flags::{Effect, FLAGS, Flag, Kind};
 
@@ -153,33 +154,6 @@ pub(crate) fn parse_signed(word: &str) -> Option<i64> {
         Some(digits) => 0_i64.checked_sub_unsigned(parse_unsigned(digits)?),
         None => i64::try_from(parse_unsigned(word.strip_prefix('+').unwrap_or(word))?).ok(),
     }
-}
-
-/// A time as Go writes it, such as `1h30m` or `1.5s`. A negative one is none.
-pub(crate) fn parse_duration(word: &str) -> Option<Duration> {
-    let mut rest = word.strip_prefix('+').unwrap_or(word);
-    if rest == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" | "µs" | "μs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = after;
-    }
-    if word.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
 }
 
 /// URLs with commas between them, sorted, each once. Nothing at all is an empty list.
