@@ -34,6 +34,23 @@ macro_rules! with_unary {
             $crate::rpc::Rpc::MemberRemove => { let $act = $crate::membership::member_remove; $run }
             $crate::rpc::Rpc::MemberUpdate => { let $act = $crate::membership::member_update; $run }
             $crate::rpc::Rpc::MemberPromote => { let $act = $crate::membership::member_promote; $run }
+            $crate::rpc::Rpc::Authenticate => { let $act = $crate::auth::authenticate; $run }
+            $crate::rpc::Rpc::AuthEnable => { let $act = $crate::auth::enable; $run }
+            $crate::rpc::Rpc::AuthDisable => { let $act = $crate::auth::disable; $run }
+            $crate::rpc::Rpc::AuthStatus => { let $act = $crate::auth::status; $run }
+            $crate::rpc::Rpc::UserAdd => { let $act = $crate::auth::user_add; $run }
+            $crate::rpc::Rpc::UserGet => { let $act = $crate::auth::user_get; $run }
+            $crate::rpc::Rpc::UserList => { let $act = $crate::auth::user_list; $run }
+            $crate::rpc::Rpc::UserDelete => { let $act = $crate::auth::user_delete; $run }
+            $crate::rpc::Rpc::UserChangePassword => { let $act = $crate::auth::user_change_password; $run }
+            $crate::rpc::Rpc::UserGrantRole => { let $act = $crate::auth::user_grant_role; $run }
+            $crate::rpc::Rpc::UserRevokeRole => { let $act = $crate::auth::user_revoke_role; $run }
+            $crate::rpc::Rpc::RoleAdd => { let $act = $crate::auth::role_add; $run }
+            $crate::rpc::Rpc::RoleGet => { let $act = $crate::auth::role_get; $run }
+            $crate::rpc::Rpc::RoleList => { let $act = $crate::auth::role_list; $run }
+            $crate::rpc::Rpc::RoleDelete => { let $act = $crate::auth::role_delete; $run }
+            $crate::rpc::Rpc::RoleGrantPermission => { let $act = $crate::auth::role_grant_permission; $run }
+            $crate::rpc::Rpc::RoleRevokePermission => { let $act = $crate::auth::role_revoke_permission; $run }
             $crate::rpc::Rpc::Lock => { let $act = $crate::contests::lock; $run }
             $crate::rpc::Rpc::Unlock => { let $act = $crate::contests::unlock; $run }
             $crate::rpc::Rpc::Campaign => { let $act = $crate::contests::campaign; $run }

@@ -73,7 +73,7 @@ pub(crate) async fn resign(
 pub(crate) async fn observe(mut call: Call) -> Result<(), Refusal> {
     call.admit().await?;
     let request: election::LeaderRequest = call.only_request().await?;
-    let mut observer = concurrency::observe(Arc::clone(&call.shared.member), request.name);
+    let mut observer = concurrency::observe(Arc::clone(&call.member), request.name);
     loop {
         let (header, kv) = observer.next().await?;
         let header = Some(convert::header(header));

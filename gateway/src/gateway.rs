@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpStream as StdStream;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use api::Member;
+use api::{Caller, Member};
 use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -31,6 +31,14 @@ use crate::{Limits, grpc, mux};
 /// After a failed accept (usually too few file descriptors) nothing is accepted for this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What is known of a connection beside what comes over it.
+#[derive(Clone, Debug, Default)]
+pub struct Connection {
+    /// The common name of the client's certificate, which was verified; `None` without one, and where certificates do
+    /// not stand for users.
+    pub peer_name: Option<Arc<str>>,
+}
+
 /// What all connections share.
 pub(crate) struct Shared {
     pub(crate) member: Arc<dyn Member>,
@@ -39,6 +47,22 @@ pub(crate) struct Shared {
     pub(crate) message_bytes_max: usize,
     pub(crate) meters: Meters,
     pub(crate) forms: Forms,
+}
+
+impl Shared {
+    /// The member as a caller sees it.
+    pub(crate) fn guest(&self, caller: Caller) -> Arc<dyn Member> {
+        Arc::clone(&self.member).for_caller(caller)
+    }
+
+    /// The member for one request that is all here. Nothing is made while nobody has to prove who he is.
+    pub(crate) fn member_for<'a>(
+        &'a self,
+        guest: &'a OnceLock<Arc<dyn Member>>,
+        caller: impl FnOnce() -> Caller,
+    ) -> &'a Arc<dyn Member> {
+        if self.member.guards() { guest.get_or_init(|| self.guest(caller())) } else { &self.member }
+    }
 }
 
 /// The public protocols of one member. It can serve any number of listeners.
@@ -122,19 +146,21 @@ impl Gateway {
         let limits = self.shared.limits;
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Lenient::new(Watched::new(stream, Arc::clone(&activity))));
+        let connection = Connection::default();
         let service = service_fn(|request: Request<Incoming>| {
             let (shared, call, leave) = (Arc::clone(&self.shared), activity.begin(), leave.clone());
+            let connection = connection.clone();
             async move {
-                let mut response = dispatch(&shared, request, &leave).await;
+                let mut response = dispatch(&shared, request, &connection, &leave).await;
                 response.body_mut().hold(call);
                 Ok::<_, Infallible>(response)
             }
         });
-        let mut connection = pin!(self.server.serve_connection(io, service));
+        let mut serving = pin!(self.server.serve_connection(io, service));
         let mut leaving = false;
         loop {
             tokio::select! {
-                ended = &mut connection => {
+                ended = &mut serving => {
                     if let Err(error) = ended {
                         debug!(%error, "a connection ended early");
                     }
@@ -146,7 +172,7 @@ impl Gateway {
                 },
                 () = leave.cancelled(), if !leaving => {
                     leaving = true;
-                    connection.as_mut().graceful_shutdown();
+                    serving.as_mut().graceful_shutdown();
                     continue;
                 }
             }
@@ -184,13 +210,14 @@ fn server(limits: &Limits) -> auto::Builder<TokioExecutor> {
 async fn dispatch(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
+    connection: &Connection,
     leave: &CancellationToken,
 ) -> Response<Body> {
     let is_grpc = request.version() == Version::HTTP_2 && grpc::speaks(request.headers());
     if is_grpc {
-        grpc::answer(shared, request, leave).await
+        grpc::answer(shared, request, connection, leave).await
     } else {
         // In a box, since these futures are large and would make every gRPC call pay for their size.
-        Box::pin(mux::answer(shared, request, leave)).await
+        Box::pin(mux::answer(shared, request, connection, leave)).await
     }
 }

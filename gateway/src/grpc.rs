@@ -4,9 +4,9 @@ mod frame;
 mod messages;
 mod unary;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use api::Code;
+use api::{Code, Member};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,7 +18,7 @@ pub(crate) use messages::Messages;
 
 use crate::body::Body;
 use crate::calls::with_unary;
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 use crate::metadata::Metadata;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -46,15 +46,19 @@ pub(crate) fn speaks(headers: &HeaderMap) -> bool {
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
+    connection: &Connection,
     leave: &CancellationToken,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Some(rpc) = Rpc::at_path(head.uri.path()) else { return unserved(shared, head.uri.path()) };
     let metadata = Metadata::of_grpc(head.headers);
     if rpc.is_streaming() {
-        return Box::pin(stream(shared, rpc, metadata, body, leave)).await;
+        let member = shared.guest(metadata.caller(connection.peer_name.as_ref()));
+        return Box::pin(stream(shared, rpc, metadata, member, body, leave)).await;
     }
-    let call = unary::Call { shared, meters: shared.meters.call(rpc), metadata, body };
+    let guest = OnceLock::new();
+    let meters = shared.meters.call(rpc);
+    let call = unary::Call { shared, meters, metadata, body, connection, guest: &guest };
     with_unary!(rpc, act => call.run(act).await, _ => unserved(shared, head.uri.path()))
 }
 
@@ -62,6 +66,7 @@ async fn stream(
     shared: &Arc<Shared>,
     rpc: Rpc,
     metadata: Metadata,
+    member: Arc<dyn Member>,
     body: Incoming,
     leave: &CancellationToken,
 ) -> Response<Body> {
@@ -72,7 +77,7 @@ async fn stream(
     let gzip = encoding == Encoding::Gzip;
     let inlet = Inlet::Grpc(Messages::new(Arc::clone(shared), rpc, body, encoding));
     let outlet = Outlet::new(Arc::clone(shared), rpc, Form::Grpc { gzip });
-    let call = Call { shared: Arc::clone(shared), rpc, metadata, inlet, outlet };
+    let call = Call { shared: Arc::clone(shared), member, rpc, metadata, inlet, outlet };
     let mut streamed = Streamed::new(call, leave, streams::begin);
     let head = if rpc.is_endless() { Head::AtOnce } else { Head::WithFirst };
     match streamed.start(head).await {

@@ -7,7 +7,7 @@ mod form;
 mod values;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use api::{Code, Member};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use crate::calls::with_unary;
 use crate::gateway::Shared;
 use crate::metadata::Metadata;
 use crate::refusal::Refusal;
-use crate::rpc::{JsonPath, Rpc};
+use crate::rpc::Rpc;
 use crate::stream::{self, Head, Inlet, Outlet, Streamed};
 use crate::streams;
 
@@ -68,34 +68,34 @@ pub(crate) async fn answer(request: Request<'_>) -> Response<Body> {
 }
 
 fn find(method: &Method, path: &str) -> Result<Rpc, Refusal> {
-    let found = JsonPath::find(path).ok_or_else(|| Refusal::new(Code::NotFound, "Not Found"))?;
+    let found = Rpc::at_json_path(path).ok_or_else(|| Refusal::new(Code::NotFound, "Not Found"))?;
     if method != Method::POST {
         return Err(Refusal::new(Code::Unimplemented, "Method Not Allowed"));
     }
-    match found {
-        JsonPath::Rpc(rpc) => Ok(rpc),
-        JsonPath::Unserved(method) => Err(Refusal::unimplemented(method)),
-    }
+    Ok(found)
 }
 
 async fn call(rpc: Rpc, request: Request<'_>) -> Result<Vec<u8>, Refusal> {
     let shared = request.shared.as_ref();
     let body = read(shared, request.body).await?;
     let metadata = Metadata::of_json(request.headers);
-    let call = Call { shared, rpc, metadata, body };
+    let guest = OnceLock::new();
+    let call = Call { shared, rpc, metadata, body, guest: &guest };
     with_unary!(rpc, act => call.run(act).await, _ => Err(Refusal::unimplemented(rpc.names().1)))
 }
 
 async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusal> {
     let shared = Arc::clone(request.shared);
     let bytes_max = body_bytes_max(&shared);
+    let metadata = Metadata::of_json(request.headers);
     let mut values = Values::new(Arc::clone(&shared), rpc, request.body, bytes_max);
     values.begin().await?;
     let lines = Lines(shared.forms.of(rpc).clone());
     let call = stream::Call {
         outlet: Outlet::new(Arc::clone(&shared), rpc, stream::Form::Json(lines)),
         inlet: Inlet::Json(values),
-        metadata: Metadata::of_json(request.headers),
+        member: shared.guest(metadata.caller(None)),
+        metadata,
         shared,
         rpc,
     };
@@ -140,6 +140,7 @@ struct Call<'a> {
     rpc: Rpc,
     metadata: Metadata,
     body: Bytes,
+    guest: &'a OnceLock<Arc<dyn Member>>,
 }
 
 impl<'a> Call<'a> {
@@ -180,7 +181,8 @@ impl<'a> Call<'a> {
         F: Future<Output = Result<A, Refusal>>,
     {
         self.metadata.check(self.shared.member.as_ref()).await?;
-        act(&self.shared.member, request).await
+        // A certificate says who sent a gRPC call, and nothing about a request in JSON, as in etcd.
+        act(self.shared.member_for(self.guest, || self.metadata.caller(None)), request).await
     }
 }
 
@@ -210,6 +212,8 @@ fn status(code: Code) -> StatusCode {
         Code::InvalidArgument | Code::FailedPrecondition | Code::OutOfRange => StatusCode::BAD_REQUEST,
         Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
         Code::NotFound => StatusCode::NOT_FOUND,
+        Code::PermissionDenied => StatusCode::FORBIDDEN,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

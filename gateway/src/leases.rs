@@ -68,7 +68,7 @@ pub(crate) async fn keep_alive(mut call: Call) -> Result<(), Refusal> {
         let Some(first) = call.inlet.next::<pb::LeaseKeepAliveRequest>().await? else { return Ok(()) };
         let mut ids = vec![LeaseId(first.id)];
         let end = gather(&mut call.inlet, &mut ids).await;
-        let reply = call.shared.member.lease_keep_alive(ids.clone()).await?;
+        let reply = call.member.lease_keep_alive(ids.clone()).await?;
         let header = convert::header(reply.header);
         for (id, ttl) in ids.into_iter().zip(reply.body) {
             call.outlet.put(&pb::LeaseKeepAliveResponse { header: Some(header), id: id.0, ttl })?;

@@ -22,6 +22,7 @@ mod rpc;
 mod stream;
 mod streams;
 
+mod auth;
 mod calls;
 mod contests;
 mod convert;
@@ -40,5 +41,5 @@ mod openapi;
 mod plain;
 mod v2;
 
-pub use gateway::Gateway;
+pub use gateway::{Connection, Gateway};
 pub use limits::Limits;

@@ -1,10 +1,11 @@
 //! What comes with a call beside its messages: gRPC's headers, or what a JSON request has of them.
 //!
-//! Nobody has to prove who he is yet; the token stays in here for whoever will ask for it.
+//! Who calls is read here and believed nowhere: that is the member's to judge.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Code, Fault, Member};
+use api::{Caller, Code, Fault, Member, Secret};
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use types::MemberId;
 
@@ -38,6 +39,16 @@ impl Metadata {
             }
         }
         Self(metadata)
+    }
+
+    /// What the call says of its caller; `peer_name` is what his certificate says, where that counts.
+    pub(crate) fn caller(&self, peer_name: Option<&Arc<str>>) -> Caller {
+        let token = self.0.get("token").or_else(|| self.0.get(AUTHORIZATION));
+        let token = token.map(|value| value.as_bytes());
+        let token = token.map(|token| Secret::new(token.strip_prefix(b"Bearer ").unwrap_or(token)));
+        // A gateway of etcd before this member shows its own certificate (CVE-2018-16886).
+        let is_passed_on = self.0.contains_key("grpcgateway-accept");
+        Caller { token, peer_name: peer_name.filter(|_| !is_passed_on).cloned() }
     }
 
     /// The version of the interface that the client says it speaks.

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 use crate::{json, plain, v2};
 
 /// `text/plain`, as Go writes it.
@@ -32,10 +32,15 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'=')
     .remove(b'@');
 
+/// etcd's answer to a certificate with a name on a request in JSON, while proof is asked for.
+const NAME_IGNORED: &str =
+    "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+
 /// Answers one request.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
+    connection: &Connection,
     leave: &CancellationToken,
 ) -> Response<Body> {
     let without_body = request.method() == Method::HEAD;
@@ -43,7 +48,7 @@ pub(crate) async fn answer(
         Response::new(Body::default())
     } else {
         match decode(request.uri().path()) {
-            Some(path) => route(shared, &path, request, leave).await,
+            Some(path) => route(shared, &path, request, connection, leave).await,
             None => bad_request(),
         }
     };
@@ -63,6 +68,7 @@ async fn route(
     shared: &Arc<Shared>,
     path: &[u8],
     request: Request<Incoming>,
+    connection: &Connection,
     leave: &CancellationToken,
 ) -> Response<Body> {
     // The old names of the JSON interface are those of the new one.
@@ -76,6 +82,10 @@ async fn route(
     }
     let Ok(path) = std::str::from_utf8(&path) else { return v2::or_not_found(shared, &path) };
     if let Some(path) = path.strip_prefix("/v3").filter(|path| path.starts_with('/')) {
+        // Else its owner might think that it counts.
+        if connection.peer_name.as_ref().is_some_and(|name| !name.is_empty()) && shared.member.guards() {
+            return error(StatusCode::BAD_REQUEST, NAME_IGNORED);
+        }
         let (head, body) = request.into_parts();
         let (method, headers) = (&head.method, &head.headers);
         return json::answer(json::Request { shared, method, path, headers, body, leave }).await;

@@ -35,7 +35,8 @@ macro_rules! calls {
                 }
             }
 
-            fn at_json_path(path: &str) -> Option<Self> {
+            /// The call at a JSON path, without the prefix of the version.
+            pub(crate) fn at_json_path(path: &str) -> Option<Self> {
                 match path {
                     $($($path => Some(Self::$name),)*)*
                     _ => None,
@@ -68,6 +69,23 @@ calls! {
     MemberRemove = "etcdserverpb.Cluster" "MemberRemove" "/cluster/member/remove";
     MemberUpdate = "etcdserverpb.Cluster" "MemberUpdate" "/cluster/member/update";
     MemberPromote = "etcdserverpb.Cluster" "MemberPromote" "/cluster/member/promote";
+    Authenticate = "etcdserverpb.Auth" "Authenticate" "/auth/authenticate";
+    AuthEnable = "etcdserverpb.Auth" "AuthEnable" "/auth/enable";
+    AuthDisable = "etcdserverpb.Auth" "AuthDisable" "/auth/disable";
+    AuthStatus = "etcdserverpb.Auth" "AuthStatus" "/auth/status";
+    UserAdd = "etcdserverpb.Auth" "UserAdd" "/auth/user/add";
+    UserGet = "etcdserverpb.Auth" "UserGet" "/auth/user/get";
+    UserList = "etcdserverpb.Auth" "UserList" "/auth/user/list";
+    UserDelete = "etcdserverpb.Auth" "UserDelete" "/auth/user/delete";
+    UserChangePassword = "etcdserverpb.Auth" "UserChangePassword" "/auth/user/changepw";
+    UserGrantRole = "etcdserverpb.Auth" "UserGrantRole" "/auth/user/grant";
+    UserRevokeRole = "etcdserverpb.Auth" "UserRevokeRole" "/auth/user/revoke";
+    RoleAdd = "etcdserverpb.Auth" "RoleAdd" "/auth/role/add";
+    RoleGet = "etcdserverpb.Auth" "RoleGet" "/auth/role/get";
+    RoleList = "etcdserverpb.Auth" "RoleList" "/auth/role/list";
+    RoleDelete = "etcdserverpb.Auth" "RoleDelete" "/auth/role/delete";
+    RoleGrantPermission = "etcdserverpb.Auth" "RoleGrantPermission" "/auth/role/grant";
+    RoleRevokePermission = "etcdserverpb.Auth" "RoleRevokePermission" "/auth/role/revoke";
     Lock = "v3lockpb.Lock" "Lock" "/lock/lock";
     Unlock = "v3lockpb.Lock" "Unlock" "/lock/unlock";
     Campaign = "v3electionpb.Election" "Campaign" "/election/campaign";
@@ -105,45 +123,6 @@ impl Rpc {
     }
 }
 
-/// What a JSON path below `/v3/` names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JsonPath {
-    /// A call that is served.
-    Rpc(Rpc),
-    /// A method that is not served yet, by its gRPC name.
-    Unserved(&'static str),
-}
-
-impl JsonPath {
-    /// What is at `path`, without the prefix of the version.
-    pub(crate) fn find(path: &str) -> Option<Self> {
-        Rpc::at_json_path(path).map(Self::Rpc).or_else(|| unserved(path).map(Self::Unserved))
-    }
-}
-
-fn unserved(path: &str) -> Option<&'static str> {
-    Some(match path {
-        "/auth/enable" => "AuthEnable",
-        "/auth/disable" => "AuthDisable",
-        "/auth/status" => "AuthStatus",
-        "/auth/authenticate" => "Authenticate",
-        "/auth/user/add" => "UserAdd",
-        "/auth/user/get" => "UserGet",
-        "/auth/user/list" => "UserList",
-        "/auth/user/delete" => "UserDelete",
-        "/auth/user/changepw" => "UserChangePassword",
-        "/auth/user/grant" => "UserGrantRole",
-        "/auth/user/revoke" => "UserRevokeRole",
-        "/auth/role/add" => "RoleAdd",
-        "/auth/role/get" => "RoleGet",
-        "/auth/role/list" => "RoleList",
-        "/auth/role/delete" => "RoleDelete",
-        "/auth/role/grant" => "RoleGrantPermission",
-        "/auth/role/revoke" => "RoleRevokePermission",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +134,7 @@ mod tests {
             assert_eq!(Rpc::at_path(&format!("/{service}/{method}")), Some(rpc));
             assert_eq!(rpc as usize, number);
             for path in rpc.json_paths() {
-                assert_eq!(JsonPath::find(path), Some(JsonPath::Rpc(rpc)));
+                assert_eq!(Rpc::at_json_path(path), Some(rpc));
             }
         }
     }

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use api::{Code, Fault};
+use api::{Code, Fault, Member};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use hyper::body::Frame;
@@ -43,6 +43,8 @@ pub(crate) type Running = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Sen
 /// What all streaming calls are made of.
 pub(crate) struct Call {
     pub(crate) shared: Arc<Shared>,
+    /// The member as the caller sees it.
+    pub(crate) member: Arc<dyn Member>,
     pub(crate) rpc: Rpc,
     pub(crate) metadata: Metadata,
     /// Requests.

@@ -16,7 +16,7 @@ pub(crate) async fn range_stream(mut call: Call) -> Result<(), Refusal> {
     call.admit().await?;
     let request: pb::RangeRequest = call.only_request().await?;
     let consistency = calls::consistency(request.serializable);
-    let mut parts = call.shared.member.range_stream(convert::range(request)?, consistency).await?;
+    let mut parts = call.member.range_stream(convert::range(request)?, consistency).await?;
     while let Some(part) = parts.next().await? {
         let range = convert::range_reply(convert::header(part.header), part.body);
         call.outlet.put(&pb::RangeStreamResponse { range_response: Some(range) })?;
@@ -29,7 +29,7 @@ pub(crate) async fn range_stream(mut call: Call) -> Result<(), Refusal> {
 pub(crate) async fn snapshot(mut call: Call) -> Result<(), Refusal> {
     call.admit().await?;
     let _request: pb::SnapshotRequest = call.only_request().await?;
-    let mut pieces = call.shared.member.snapshot().await?;
+    let mut pieces = call.member.snapshot().await?;
     while let Some(piece) = pieces.next().await? {
         let answer = pb::SnapshotResponse {
             // etcd sends none with these.

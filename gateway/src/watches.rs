@@ -32,7 +32,7 @@ const OWED_MAX: usize = 4096;
 pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
     let requires_leader = call.metadata.requires_leader();
     call.admit().await?;
-    let mut watches = call.shared.member.watch(requires_leader)?;
+    let mut watches = call.member.watch(requires_leader)?;
     let message_bytes_max = call.shared.message_bytes_max;
     let Call { mut inlet, mut outlet, .. } = call;
     // A client that will ask for nothing more is told all the same.

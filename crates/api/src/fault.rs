@@ -15,6 +15,8 @@ pub enum Code {
     DeadlineExceeded = 4,
     /// No such thing.
     NotFound = 5,
+    /// The caller may not do this.
+    PermissionDenied = 7,
     /// A limit was reached.
     ResourceExhausted = 8,
     /// The state does not allow it.
@@ -29,6 +31,8 @@ pub enum Code {
     Unavailable = 14,
     /// Data is damaged.
     DataLoss = 15,
+    /// The caller did not prove who he is.
+    Unauthenticated = 16,
 }
 
 macro_rules! faults {
@@ -159,6 +163,51 @@ faults! {
     ObserveClosed = Unknown, "election: observe closed early";
     /// A request about an election does not say what its leader leads with.
     MissingLeaderKey = Unknown, "\"leader\" field must be provided";
+    /// Nobody is called root, and without him nobody could turn it off again.
+    RootUserMissing = FailedPrecondition, "etcdserver: root user does not exist";
+    /// The user root does not have the role root.
+    RootRoleMissing = FailedPrecondition, "etcdserver: root user does not have root role";
+    /// There is a user of this name.
+    UserExists = FailedPrecondition, "etcdserver: user name already exists";
+    /// A user without a name; or proof is asked for and the caller brought none.
+    UserEmpty = InvalidArgument, "etcdserver: user name is empty";
+    /// There is no such user.
+    UserNotFound = FailedPrecondition, "etcdserver: user name not found";
+    /// There is a role of this name.
+    RoleExists = FailedPrecondition, "etcdserver: role name already exists";
+    /// There is no such role.
+    RoleNotFound = FailedPrecondition, "etcdserver: role name not found";
+    /// A role without a name.
+    RoleEmpty = InvalidArgument, "etcdserver: role name is empty";
+    /// Not this user, or not with this password.
+    AuthFailed = InvalidArgument,
+        "etcdserver: authentication failed, invalid user ID or password";
+    /// A password, for a user who has none. etcd has no code for it.
+    NoPasswordUser = Unknown,
+        "auth: authentication failed, password was given for no password user";
+    /// A permission that is not there.
+    PermissionNotGiven = InvalidArgument, "etcdserver: permission not given";
+    /// The caller may not do this.
+    PermissionDenied = PermissionDenied, "etcdserver: permission denied";
+    /// The user does not have the role.
+    RoleNotGranted = FailedPrecondition, "etcdserver: role is not granted to the user";
+    /// The role does not have the permission.
+    PermissionNotGranted = FailedPrecondition,
+        "etcdserver: permission is not granted to the role";
+    /// There are no tokens while nobody asks for them.
+    AuthNotEnabled = FailedPrecondition, "etcdserver: authentication is not enabled";
+    /// The token is none, or not any more.
+    InvalidAuthToken = Unauthenticated, "etcdserver: invalid auth token";
+    /// It would leave nobody who may do everything; or a range that is none.
+    InvalidAuthManagement = InvalidArgument, "etcdserver: invalid auth management";
+    /// Users or roles changed after the token was given.
+    AuthOldRevision = InvalidArgument, "etcdserver: revision of auth store is old";
+    /// Tokens are made elsewhere: this member has a key to verify them, and none to sign.
+    VerifyOnly = Unknown, "auth: token signing attempted with verify-only key";
+    /// bcrypt looks at no more of a password.
+    PasswordTooLong = Unknown, "bcrypt: password length exceeds 72 bytes";
+    /// There are as many users or roles as there may be. etcd has no such limit.
+    TooManyUsers = ResourceExhausted, "kvorum: too many users or roles";
     /// The member does not do this.
     Unserved = Unimplemented, "kvorum: not served";
     /// This member is a learner, which answers few calls.

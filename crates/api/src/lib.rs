@@ -2,6 +2,7 @@
 //!
 //! The gateway sees this crate and nothing behind it, so it runs in tests against a fake member.
 
+mod auth;
 mod fault;
 mod lease;
 pub mod level;
@@ -10,13 +11,16 @@ mod upkeep;
 mod v2;
 mod watch;
 
+pub use auth::{AuthReply, AuthRequest, Caller};
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
 pub use stats::{KeyspaceStats, Latency, PeerStats, Stand, Stats, Tally};
-pub use types::{SharedEvent, WatchId, WatchSpec};
+pub use types::{Secret, SharedEvent, WatchId, WatchSpec};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use v2::{V2Events, V2News, V2Reply, V2Ttl, V2Watching};
 pub use watch::{WatchBody, WatchReply, WatchStream};
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use types::v2::{Get, Refusal, Watch, Write};
@@ -122,6 +126,8 @@ pub enum AlarmAction {
 
 /// A member as the gateway knows it. All methods may be called from any task; none blocks the thread.
 ///
+/// Called directly, it is called by nobody: if proof is asked for, what is guarded is refused.
+///
 /// Every method may fail with a [`Fault`], whose text and code are etcd's own.
 #[async_trait]
 pub trait Member: Send + Sync + 'static {
@@ -137,6 +143,21 @@ pub trait Member: Send + Sync + 'static {
     /// Whether this member is a learner: it answers no more than [`Member::status`] and serializable reads then,
     /// which is for the gateway to see to.
     fn is_learner(&self) -> bool;
+
+    /// Whether who calls has to prove who he is, as of now.
+    fn guards(&self) -> bool {
+        false
+    }
+
+    /// This member as `caller` sees it: what he may not do is refused, as of the moment at which it is done. Whoever
+    /// goes on for long has to enter by this way even if nobody has to prove anything yet.
+    fn for_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn Member>;
+
+    /// Users and roles.
+    async fn auth(&self, request: AuthRequest) -> Result<Reply<AuthReply>, Fault> {
+        let _ = request;
+        Err(Fault::Unserved)
+    }
 
     /// Reads a range.
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault>;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does anything. A value that exists is well-formed: the door parses, the rooms trust.
 
+mod auth;
 mod event;
 mod id;
 mod key;
@@ -9,10 +10,12 @@ mod kv;
 mod limits;
 mod member;
 mod revision;
+mod secret;
 mod url;
 pub mod v2;
 mod watch;
 
+pub use auth::{Access, AuthChange, AuthRefusal, Author, Identity, Permission, ROOT};
 pub use event::{Event, EventKind};
 pub use id::{ClusterId, LeaseId, MemberId};
 pub use key::{Key, KeyRange, RangeEnd};
@@ -24,5 +27,6 @@ pub use kv::{
 pub use limits::Limits;
 pub use member::{Alarm, AlarmKind, MemberRecord, MemberRefusal};
 pub use revision::{Index, Revision, Term};
+pub use secret::Secret;
 pub use url::{MemberUrl, Scheme, UrlError, parse_urls};
 pub use watch::{SharedEvent, WatchId, WatchSpec};

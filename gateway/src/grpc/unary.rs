@@ -1,7 +1,7 @@
 //! gRPC's unary calls, as lean as they can be: one message in, shared with the socket's buffer; one buffer out.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use api::{Code, Member};
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use prost::Message;
 use super::frame::{self, Encoding, PREFIX_BYTES, Reader};
 use super::{failure, success};
 use crate::body::Body;
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 use crate::metadata::Metadata;
 use crate::meters::CallMeters;
 use crate::refusal::Refusal;
@@ -24,6 +24,9 @@ pub(super) struct Call<'a> {
     pub(super) meters: &'a CallMeters,
     pub(super) metadata: Metadata,
     pub(super) body: Incoming,
+    pub(super) connection: &'a Connection,
+    /// The member as the caller sees it, once that is known.
+    pub(super) guest: &'a OnceLock<Arc<dyn Member>>,
 }
 
 impl<'a> Call<'a> {
@@ -76,7 +79,9 @@ impl<'a> Call<'a> {
         let message = read(&mut self.body, self.shared.message_bytes_max, encoding).await?;
         self.metadata.check(self.shared.member.as_ref()).await?;
         self.shared.meters.received(self.meters, message.len(), self.metadata.version());
-        act(&self.shared.member, decode(message)?).await
+        let request = decode(message)?;
+        let caller = || self.metadata.caller(self.connection.peer_name.as_ref());
+        act(self.shared.member_for(self.guest, caller), request).await
     }
 }
 

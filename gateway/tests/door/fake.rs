@@ -39,6 +39,8 @@ pub(crate) struct Fake {
     pub(crate) feed: Mutex<Option<Feed>>,
     /// Streams of watches that are there.
     pub(crate) streams: AtomicUsize,
+    /// Whether who calls has to prove who he is.
+    pub(crate) guards: AtomicBool,
     this: Weak<Self>,
 }
 
@@ -47,6 +49,7 @@ impl Fake {
         Arc::new_cyclic(|this| Self {
             feed: Mutex::default(),
             streams: AtomicUsize::default(),
+            guards: AtomicBool::default(),
             this: this.clone(),
             seen: Mutex::default(),
             errors: Mutex::default(),
@@ -112,6 +115,17 @@ fn op(op: &TxnOp) -> TxnResponse {
 
 #[async_trait]
 impl Member for Fake {
+    fn for_caller(self: Arc<Self>, caller: api::Caller) -> Arc<dyn Member> {
+        if let Some(token) = caller.token {
+            self.see(format!("called with {}", String::from_utf8_lossy(token.expose())));
+        }
+        self
+    }
+
+    fn guards(&self) -> bool {
+        self.guards.load(Ordering::Relaxed)
+    }
+
     fn header(&self) -> Header {
         HEADER
     }
