@@ -1,0 +1,1 @@
+//! Users, roles and what they allow, against a model that knows nothing of intervals.

@@ -1,0 +1,11 @@
+//! What proves that a password was shown before: a simple token, which members remember, or a signed one, which they
+//! need not.
+
+mod keys;
+mod options;
+mod signed;
+mod simple;
+
+pub use options::{Method, Options, OptionsError, SignedOptions};
+pub use signed::{SetUpError, SignError, Signer};
+pub use simple::{PREFIX_CHARS, Simple, TOKENS_MAX};
