@@ -98,6 +98,9 @@ async fn route(
     {
         return v2::members::answer(shared, rest, request).await;
     }
+    if let Some(rest) = path.strip_prefix("/v2/auth/") {
+        return v2::users::answer(shared, rest, request).await;
+    }
     if let Some(which) = path.strip_prefix("/v2/stats/") {
         return v2::stats::answer(shared, which, request.method());
     }

@@ -9,6 +9,7 @@ pub mod level;
 mod stats;
 mod upkeep;
 mod v2;
+mod v2auth;
 mod watch;
 
 pub use auth::{AuthReply, AuthRequest, Caller};
@@ -18,6 +19,7 @@ pub use stats::{KeyspaceStats, Latency, PeerStats, Stand, Stats, Tally};
 pub use types::{Secret, SharedEvent, WatchId, WatchSpec};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use v2::{V2Events, V2News, V2Reply, V2Ttl, V2Watching};
+pub use v2auth::{V2Auth, V2Caller};
 pub use watch::{WatchBody, WatchReply, WatchStream};
 
 use std::sync::Arc;
@@ -255,6 +257,11 @@ pub trait Member: Send + Sync + 'static {
     async fn v2_watch(&self, watch: Watch) -> Result<Result<V2Watching, Refusal>, Fault> {
         let _ = watch;
         Err(Fault::Unserved)
+    }
+
+    /// The users and roles of v2; nothing where there are none, and everybody may do everything.
+    fn v2_auth(&self) -> Option<&dyn V2Auth> {
+        None
     }
 
     /// What it has counted since its start; nothing where nobody counts.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use command::{Effect, Outcome, Refused};
 use parking_lot::Mutex;
+use types::v2auth::{Changed, Refusal};
 use types::{
     Alarm, Index, KeyValue, LeaseId, MemberId, MemberRecord, MemberRefusal, OpReply, RangeReply, Term,
     TxnReply, v2,
@@ -161,6 +162,10 @@ impl Digest {
                     self.lease(lease.id, lease.born, lease.remaining);
                 }
             }
+            Effect::V2Auth(result) => {
+                self.number(20);
+                self.v2_auth(result);
+            }
         }
     }
 
@@ -212,6 +217,27 @@ impl Digest {
             Err(refusal) => {
                 self.number(0x100 + u64::from(refusal.code));
                 self.number(refusal.index);
+            }
+        }
+    }
+
+    fn v2_auth(&mut self, result: &Result<Changed, Refusal>) {
+        match result {
+            Ok(Changed::User { user, created }) => {
+                self.number(1 + u64::from(*created));
+                self.bytes(user.name.as_bytes());
+                user.roles.iter().flatten().for_each(|role| self.bytes(role.as_bytes()));
+            }
+            Ok(Changed::Role(role)) => {
+                self.number(3);
+                self.bytes(role.name.as_bytes());
+                let patterns = role.rights.read.iter().chain(&role.rights.write).flatten();
+                patterns.for_each(|pattern| self.bytes(pattern.as_bytes()));
+            }
+            Ok(Changed::Done) => self.number(4),
+            Err(refusal) => {
+                self.number(0x100);
+                self.bytes(refusal.to_string().as_bytes());
             }
         }
     }

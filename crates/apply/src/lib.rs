@@ -20,6 +20,7 @@ use quota::Alarms;
 use store::{Batch, Store, StoreError};
 use types::v2;
 use types::{Alarm, AlarmKind, Index, LeaseId, MemberId, MemberRecord, Revision, Term, Txn, TxnOp};
+use v2auth::V2Auth;
 use v2store::V2Store;
 
 pub use fingerprint::{FINGERPRINTS_MAX, Fingerprint, Fingerprints};
@@ -58,6 +59,9 @@ pub enum OpenError {
     /// The v2 keyspace cannot be read.
     #[error("cannot open the v2 keyspace")]
     V2(#[source] v2store::OpenError),
+    /// The users of v2 cannot be read.
+    #[error("cannot open the users of v2")]
+    V2Auth(#[source] v2auth::OpenError),
     /// The member list cannot be read.
     #[error("cannot open the member list")]
     Members(#[source] members::OpenError),
@@ -119,6 +123,7 @@ pub struct Machine {
     store: Arc<Store>,
     mvcc: Arc<Mvcc>,
     v2: Arc<V2Store>,
+    v2_auth: Arc<V2Auth>,
     members: Arc<Members>,
     alarms: Arc<Alarms>,
     leases: Arc<Leases>,
@@ -151,6 +156,7 @@ impl Machine {
             mvcc: Arc::new(mvcc),
             leases: Arc::new(leases),
             v2: Arc::new(V2Store::open(&store).map_err(OpenError::V2)?),
+            v2_auth: Arc::new(V2Auth::open(&store).map_err(OpenError::V2Auth)?),
             members: Arc::new(Members::open(&store).map_err(OpenError::Members)?),
             alarms: Arc::new(Alarms::open(&store).map_err(OpenError::Alarms)?),
             store,
@@ -194,6 +200,11 @@ impl Machine {
     /// The v2 keyspace.
     pub fn v2(&self) -> &Arc<V2Store> {
         &self.v2
+    }
+
+    /// The users and roles of v2.
+    pub fn v2_auth(&self) -> &Arc<V2Auth> {
+        &self.v2_auth
     }
 
     /// The members.
@@ -240,6 +251,7 @@ impl Machine {
                 index: entry.index,
                 writer: &mut writer,
                 v2: &self.v2,
+                v2_auth: &self.v2_auth,
                 members: &self.members,
                 alarms: &self.alarms,
                 leases: &self.leases,
@@ -283,6 +295,7 @@ struct Rooms<'a, 'w> {
     index: Index,
     writer: &'a mut Writer<'w>,
     v2: &'a V2Store,
+    v2_auth: &'a V2Auth,
     members: &'a Members,
     alarms: &'a Alarms,
     leases: &'a Leases,
@@ -305,6 +318,11 @@ impl Rooms<'_, '_> {
             }
             Command::Compact(revision) => refusal(self.writer.compact(revision))?.map(|()| Effect::Compact),
             Command::V2 { write, now } => Ok(Effect::V2(self.write_v2(&write, now, batch))),
+            Command::V2Auth(change) => {
+                let verdict = self.v2_auth.apply(&change, batch);
+                self.v2.pass(verdict.indexes, batch);
+                Ok(Effect::V2Auth(verdict.result))
+            }
             Command::SetMember(member) => {
                 let done = self.members.apply_self_description(&member, batch);
                 done.map(|()| Effect::SetMember).map_err(Refused::Member)

@@ -13,7 +13,7 @@ use crate::record::{
     CheckpointRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord,
     QueryRecord, RangeRow, RevocationRow, TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, V2Record,
 };
-use crate::{Checkpoint, Command, Revocation};
+use crate::{Checkpoint, Command, Revocation, v2auth};
 
 /// Why the bytes of a log entry are not commands.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,7 @@ fn command(record: CommandRecord) -> Result<Command, DecodeError> {
             };
             Command::CheckpointLeases(row.leases.into_iter().map(lease).collect())
         }
+        Operation::V2Auth(record) => Command::V2Auth(v2auth::change(record)?),
     })
 }
 

@@ -13,7 +13,7 @@ use crate::record::{
     MemberRow, Operation, PutRecord, QueryRecord, RangeRow, RevocationRow, RevocationsRow, TargetRecord,
     TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
 };
-use crate::{Checkpoint, Command, Revocation};
+use crate::{Checkpoint, Command, Revocation, v2auth};
 
 pub(crate) fn encode(command: &Command) -> Bytes {
     let operation = match command {
@@ -39,6 +39,7 @@ pub(crate) fn encode(command: &Command) -> Bytes {
         Command::CheckpointLeases(leases) => Operation::CheckpointLeases(CheckpointsRow {
             leases: leases.iter().map(checkpoint_row).collect(),
         }),
+        Command::V2Auth(change) => Operation::V2Auth(v2auth::record(change)),
     };
     CommandRecord { operation: Some(operation) }.encode_length_delimited_to_vec().into()
 }

@@ -11,9 +11,11 @@ mod decode;
 mod encode;
 mod outcome;
 mod record;
+mod v2auth;
 
 use bytes::Bytes;
 use types::v2::{self, Timestamp};
+
 use types::{AlarmKind, DeleteRange, Index, LeaseId, MemberId, MemberRecord, Put, Txn};
 
 pub use decode::{DecodeError, decode_run};
@@ -73,6 +75,8 @@ pub enum Command {
     RevokeLeases(Vec<Revocation>),
     /// Writes down how long leases still live, for the leaders to come. Those that are not there are passed over.
     CheckpointLeases(Vec<Checkpoint>),
+    /// Changes the users and roles of v2; passwords are hashes, made by the proposer.
+    V2Auth(types::v2auth::Change),
 }
 
 /// A lease that is to end.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use types::v2;
+use types::v2auth;
 use types::{Alarm, DeleteReply, Index, LeaseId, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
 
 use crate::Checkpoint;
@@ -48,6 +49,8 @@ pub enum Effect {
     Revoked(Vec<(LeaseId, Index)>),
     /// These leases were told what they have left.
     Checkpointed(Vec<Checkpoint>),
+    /// The users and roles of v2 were changed, or not; refusals count as an answer.
+    V2Auth(Result<v2auth::Changed, v2auth::Refusal>),
 }
 
 /// Why a command did nothing.

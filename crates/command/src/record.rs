@@ -7,7 +7,7 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CommandRecord {
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20")]
     pub(crate) operation: Option<Operation>,
 }
 
@@ -41,6 +41,8 @@ pub(crate) enum Operation {
     RevokeLeases(RevocationsRow),
     #[prost(message, tag = "14")]
     CheckpointLeases(CheckpointsRow),
+    #[prost(message, tag = "20")]
+    V2Auth(V2AuthRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -262,4 +264,41 @@ pub(crate) struct CheckpointRow {
     pub(crate) born: u64,
     #[prost(sint64, tag = "3")]
     pub(crate) remaining: i64,
+}
+
+/// `kind`: 1 put user, 2 create user, 3 update user, 4 delete user, 5 create role, 6 update role, 7 delete role,
+/// 8 enable, 9 disable. A field that a kind does not use is absent. `grant` is also the rights of a new role, and
+/// `grant_roles` the roles of a new user.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct V2AuthRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) kind: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(string, optional, tag = "3")]
+    pub(crate) hash: Option<String>,
+    #[prost(string, repeated, tag = "4")]
+    pub(crate) grant_roles: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub(crate) revoke_roles: Vec<String>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) grant: Option<RightsRow>,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) revoke: Option<RightsRow>,
+    #[prost(bool, tag = "8")]
+    pub(crate) listed: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct RightsRow {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) read: Option<TextsRow>,
+    #[prost(message, optional, tag = "2")]
+    pub(crate) write: Option<TextsRow>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct TextsRow {
+    #[prost(string, repeated, tag = "1")]
+    pub(crate) texts: Vec<String>,
 }

@@ -1,6 +1,7 @@
 //! Encodings are for ever: what goes in comes out, and golden bytes do not change.
 
 use types::v2::{Condition, Expiry, Path, Write};
+use types::v2auth::{Change, Rights, Role};
 use types::{
     Compare, CompareResult, CompareTarget, Key, KeyRange, LeaseId, MemberId, RangeQuery, Revision,
     TXN_DEPTH_MAX, TxnOp,
@@ -101,7 +102,27 @@ fn samples() -> Vec<Command> {
         checkpoint(),
     ];
     samples.extend(v2.map(|write| Command::V2 { write, now: Timestamp(9) }));
+    samples.extend(v2auth_changes().map(Command::V2Auth));
     samples
+}
+
+fn v2auth_changes() -> [Change; 11] {
+    let name = || "n".to_owned();
+    let hash = || Some("h".to_owned());
+    let rights = || Rights { read: None, write: Some(vec!["/a*".to_owned(), String::new()]) };
+    [
+        Change::PutUser { name: name(), hash: hash(), listed: true },
+        Change::PutUser { name: String::new(), hash: None, listed: false },
+        Change::CreateUser { name: name(), hash: None, roles: vec![name()] },
+        Change::UpdateUser { name: name(), hash: hash(), grant: vec![name()], revoke: vec![name(), name()] },
+        Change::DeleteUser(name()),
+        Change::CreateRole(Role { name: name(), rights: rights() }),
+        Change::UpdateRole { name: name(), grant: Some(rights()), revoke: None },
+        Change::UpdateRole { name: name(), grant: None, revoke: Some(Rights::default()) },
+        Change::DeleteRole(name()),
+        Change::Enable,
+        Change::Disable,
+    ]
 }
 
 #[test]
@@ -167,4 +188,8 @@ fn golden_bytes() {
     assert_eq!(Command::RevokeLeases(vec![revocation]).encode().as_ref(), expect);
     let expect: &[u8] = &[18, 0x72, 16, 0x0a, 14, 0x09, 1, 0, 0, 0, 0, 0, 0, 0, 0x10, 0xac, 0x02, 0x18, 10];
     assert_eq!(checkpoint().encode().as_ref(), expect);
+
+    let expect: &[u8] = &[11, 0xa2, 1, 8, 0x08, 1, 0x12, 1, b'n', 0x1a, 1, b'h'];
+    let user = Change::PutUser { name: "n".to_owned(), hash: Some("h".to_owned()), listed: false };
+    assert_eq!(Command::V2Auth(user).encode().as_ref(), expect);
 }

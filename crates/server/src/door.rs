@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus,
-    RangeStream, Reply, SnapshotStream, Stats, Status, V2Reply, V2Ttl, V2Watching, WatchStream,
+    RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth, V2Reply, V2Ttl, V2Watching, WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -276,6 +276,10 @@ impl api::Member for Member {
 
     fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
         Ok(Box::new(self.open_watches(requires_leader)?))
+    }
+
+    fn v2_auth(&self) -> Option<&dyn V2Auth> {
+        Some(self)
     }
 
     async fn v2_watch(&self, watch: v2::Watch) -> Result<Result<V2Watching, v2::Refusal>, Fault> {

@@ -22,8 +22,10 @@ mod leases;
 mod member;
 mod parts;
 mod rooms;
+mod v2auth;
 
 mod admission;
+pub mod passwords;
 mod shared;
 mod ticket;
 mod waits;

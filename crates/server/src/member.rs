@@ -22,6 +22,7 @@ use crate::errand::Errand;
 use crate::export::Exports;
 use crate::lessor::Keeper;
 use crate::measures::Measures;
+use crate::passwords::Passwords;
 use crate::rooms::Wing;
 use crate::shared::{End, Shared};
 use crate::ticket::{Led, ReadTicket, WriteTicket};
@@ -91,6 +92,7 @@ pub struct Member {
     pub(crate) depot: Arc<Depot>,
     pub(crate) exports: Exports,
     pub(crate) defragmenter: Defragmenter,
+    pub(crate) passwords: Arc<Passwords>,
     pub(crate) errands: Arc<Mailbox<Errand>>,
     pub(crate) chores: Arc<Mailbox<()>>,
     pub(crate) peers: tokio::runtime::Handle,
@@ -106,6 +108,11 @@ impl Member {
     /// The cluster's id.
     pub fn cluster(&self) -> ClusterId {
         self.cluster
+    }
+
+    /// Where passwords are hashed and compared.
+    pub fn passwords(&self) -> &Arc<Passwords> {
+        &self.passwords
     }
 
     /// Answers other members on a listener, until the member stops.

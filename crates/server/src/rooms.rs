@@ -11,6 +11,7 @@ use members::Members;
 use mvcc::Mvcc;
 use quota::Alarms;
 use store::Store;
+use v2auth::V2Auth;
 use v2store::V2Store;
 
 /// What one machine writes.
@@ -18,6 +19,7 @@ pub(crate) struct Rooms {
     pub(crate) store: Arc<Store>,
     pub(crate) mvcc: Arc<Mvcc>,
     pub(crate) v2: Arc<V2Store>,
+    pub(crate) v2_auth: Arc<V2Auth>,
     pub(crate) members: Arc<Members>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) leases: Arc<Leases>,
@@ -33,6 +35,7 @@ impl Rooms {
             store: Arc::clone(machine.store()),
             mvcc: Arc::clone(machine.mvcc()),
             v2: Arc::clone(machine.v2()),
+            v2_auth: Arc::clone(machine.v2_auth()),
             members: Arc::clone(machine.members()),
             alarms: Arc::clone(machine.alarms()),
             leases: Arc::clone(machine.leases()),

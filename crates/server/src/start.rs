@@ -32,6 +32,7 @@ use crate::load;
 use crate::measures::{LeaseMeasures, Measures};
 use crate::member::{House, Member};
 use crate::office::Clerk;
+use crate::passwords::{self, Passwords};
 use crate::post::Letterbox;
 use crate::rooms::{Rooms, Wing};
 use crate::shared::{REMOVED, Shared};
@@ -264,6 +265,7 @@ impl Member {
             depot: ground.depot,
             exports: Exports::default(),
             defragmenter: Defragmenter::default(),
+            passwords: Arc::new(Passwords::new(passwords::THREADS_MAX, passwords::QUEUE_MAX)),
             errands: ground.errands,
             chores: Arc::new(Mailbox::new()),
             peers: config.peers.clone(),

@@ -13,6 +13,7 @@ mod revision;
 mod secret;
 mod url;
 pub mod v2;
+pub mod v2auth;
 mod watch;
 
 pub use auth::{Access, AuthChange, AuthRefusal, Author, Identity, Permission, ROOT};

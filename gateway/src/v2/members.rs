@@ -5,6 +5,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde_json::Value;
+use types::v2auth::Access;
 use types::{MemberId, MemberRecord, MemberUrl, parse_urls};
 
 use crate::body::{self, Body, BodyError};
@@ -12,6 +13,7 @@ use crate::gateway::Shared;
 use crate::mux::{self, TEXT};
 
 use super::answer::string;
+use super::{guard, users};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -44,6 +46,13 @@ pub(crate) async fn answer(shared: &Shared, rest: &str, request: Request<Incomin
     }
     if !matches!(*request.method(), Method::GET | Method::POST | Method::DELETE | Method::PUT) {
         return mux::method_not_allowed("GET,POST,DELETE,PUT");
+    }
+    if *request.method() != Method::GET {
+        match guard::permits(shared, request.headers(), || Access::Root).await {
+            Ok(true) => {}
+            Ok(false) => return users::insufficient(),
+            Err(fault) => return refuse(Refused::internal(&fault)),
+        }
     }
     let rest = rest.strip_prefix('/').unwrap_or(rest);
     let (head, incoming) = request.into_parts();

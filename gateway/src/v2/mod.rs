@@ -3,19 +3,23 @@
 pub(crate) mod form;
 pub(crate) mod members;
 pub(crate) mod stats;
+pub(crate) mod users;
 
 mod answer;
+mod guard;
 mod params;
+mod people;
 pub(crate) mod wait;
 
 use std::time::Instant;
 
-use api::{Consistency, Fault, V2Reply};
+use api::{Consistency, Fault, V2Auth, V2Reply};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use types::v2::{Refusal, Watch};
+use types::v2auth::Access;
 
 use crate::body::{self, Body, BodyError};
 use crate::gateway::Shared;
@@ -38,14 +42,33 @@ pub(crate) async fn answer(
     if !matches!(method.as_str(), "HEAD" | "GET" | "PUT" | "POST" | "DELETE") {
         return mux::method_not_allowed("HEAD,GET,PUT,POST,DELETE");
     }
+    // A request is understood before it is judged, and refused for what is wrong with it first.
+    let headers = judged(shared).then(|| request.headers().clone());
     let parsed = match read(shared, request).await {
-        Ok(form) => params::parse(&method, key, &form),
+        Ok(form) => params::parse(&method, key, &form).map(|operation| (operation, form)),
         Err(wrong) => Err(wrong),
     };
-    match parsed {
-        Ok(operation) => run(shared, &method, operation, leave).await,
-        Err(wrong) => refuse(shared, wrong),
+    let (operation, form) = match parsed {
+        Ok(parsed) => parsed,
+        Err(wrong) => return refuse(shared, wrong),
+    };
+    if let Some(headers) = headers {
+        let access = || Access::Key {
+            path: key.to_owned(),
+            write: !matches!(method, Method::GET | Method::HEAD),
+            recursive: params::is_recursive(&form),
+        };
+        match guard::permits(shared, &headers, access).await {
+            Ok(true) => {}
+            Ok(false) => return refuse(shared, Wrong::new(110, "Insufficient credentials")),
+            Err(fault) => return refuse(shared, Wrong::new(300, fault.text())),
+        }
     }
+    run(shared, &method, operation, leave).await
+}
+
+fn judged(shared: &Shared) -> bool {
+    shared.member.v2_auth().is_some_and(V2Auth::is_enabled)
 }
 
 /// Answers for a path that is not UTF-8. v2 keys are text here; etcd takes any bytes, and shows them wrong.

@@ -141,6 +141,11 @@ fn check(method: &Method, form: &Form) -> Result<Params, Wrong> {
     })
 }
 
+/// Whether a request that was understood asks for all that is below its key too.
+pub(crate) fn is_recursive(form: &Form) -> bool {
+    flag(form, "recursive").unwrap_or(false)
+}
+
 fn number(form: &Form, name: &str, code: u16) -> Result<Option<u64>, Wrong> {
     let Some(text) = form.first(name) else { return Ok(None) };
     // Go takes no sign here, and Rust would take a plus.

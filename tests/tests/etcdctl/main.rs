@@ -52,6 +52,10 @@ fn compare_all() -> anyhow::Result<()> {
     let allowed = allowed::rows("## Differences that etcdctl shows")?;
     let pairs: Vec<(&Script, Release)> =
         scripts.iter().flat_map(|script| Release::ALL.map(|release| (script, release))).collect();
+    let pairs: Vec<(&Script, Release)> = pairs
+        .into_iter()
+        .filter(|(script, release)| !script.is_v2() || *release == Release::Debian)
+        .collect();
     let findings = run_all(&pairs, &allowed);
 
     let mut report = findings.refused.join("\n");

@@ -3,7 +3,7 @@
 //! INVARIANT: a process started here is ended here, by its process id, however the test ends.
 
 use std::io::{Read, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -16,6 +16,13 @@ use rustix::process::{Pid, Signal, kill_process};
 /// Output that did not change for so many looks is taken for whole, and waited for no longer than this.
 const SETTLED_LOOKS: usize = 15;
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// An etcdctl, and which interface it is to speak.
+#[derive(Clone, Debug)]
+pub(crate) struct Etcdctl {
+    pub(crate) path: PathBuf,
+    pub(crate) api: &'static str,
+}
 
 /// What a process printed and how it ended.
 #[derive(Clone, Debug, Default)]
@@ -44,10 +51,10 @@ struct Reader {
 
 impl Process {
     /// Starts etcdctl with these words, in this folder.
-    pub(crate) fn start(program: &Path, words: &[String], folder: &Path) -> anyhow::Result<Self> {
-        let mut child = Command::new(program)
+    pub(crate) fn start(program: &Etcdctl, words: &[String], folder: &Path) -> anyhow::Result<Self> {
+        let mut child = Command::new(&program.path)
             .env_clear()
-            .env("ETCDCTL_API", "3")
+            .env("ETCDCTL_API", program.api)
             .env("PATH", "/usr/bin:/bin")
             .args(words)
             .current_dir(folder)
@@ -55,7 +62,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
+            .with_context(|| format!("start {}", program.path.display()))?;
         let stdout = Reader::start(child.stdout.take().context("it was piped")?);
         let stderr = Reader::start(child.stderr.take().context("it was piped")?);
         Ok(Self { input: child.stdin.take(), child, stdout, stderr, seen: 0 })
@@ -160,7 +167,7 @@ impl Reader {
 
 /// Runs etcdctl to its end.
 pub(crate) fn run(
-    program: &Path,
+    program: &Etcdctl,
     words: &[String],
     folder: &Path,
     input: &str,

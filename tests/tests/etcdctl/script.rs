@@ -15,6 +15,8 @@
 //! a.                              closes its input, then waits for its end
 //! ```
 //!
+//! Files whose name begins with `v2-` are for `ETCDCTL_API=2`, of 3.4.23 alone.
+//!
 //! Before any of them `3.5:` or `3.4:` says that only that version's etcdctl has it.
 
 use std::fs;
@@ -72,6 +74,13 @@ pub(crate) struct Script {
     pub(crate) mirror: bool,
     /// Its lines.
     pub(crate) steps: Vec<Step>,
+}
+
+impl Script {
+    /// Whether it is for the older interface: its name says so.
+    pub(crate) fn is_v2(&self) -> bool {
+        self.name.starts_with("v2-")
+    }
 }
 
 /// Every script there is, by name.

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use tempfile::TempDir;
 
 use crate::normal::{self, Ports};
-use crate::process::{self, Output, Process};
+use crate::process::{self, Etcdctl, Output, Process};
 use crate::script::{Act, Manner, Script, Step, words};
 
 /// How long a command may take; `check perf` takes a minute.
@@ -28,7 +28,7 @@ pub(crate) struct Done {
 
 /// The servers of a script while it runs.
 pub(crate) struct Stage {
-    etcdctl: PathBuf,
+    etcdctl: Etcdctl,
     version: &'static str,
     cluster: Cluster,
     mirror: Option<Cluster>,
@@ -57,7 +57,7 @@ impl Stage {
         }
         let folder = tempfile::tempdir().context("make a folder")?;
         let mut stage = Self {
-            etcdctl,
+            etcdctl: Etcdctl { path: etcdctl, api: if script.is_v2() { "2" } else { "3" } },
             version,
             cluster,
             mirror,
@@ -237,7 +237,11 @@ impl Stage {
                     self.names.insert(name, lease);
                 }
             }
-            if let Some(id) = word("Member ", " added to cluster") {
+            let added = word("Member ", " added to cluster").or_else(|| {
+                let named = line.strip_prefix("Added member named ")?.split_once(" with ID ")?.1;
+                named.strip_suffix(" to cluster").map(str::to_owned)
+            });
+            if let Some(id) = added {
                 self.names.insert("added", id);
             }
         }

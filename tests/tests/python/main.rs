@@ -1,6 +1,6 @@
 //! Python's clients against three members: what their documentation shows, as the scripts in this folder.
 //!
-//! `.ci/prepare test` installs `etcd3` and `etcd3gw` in an environment of their own. `CLUSTER_OF=etcd` runs the scripts
+//! `.ci/prepare test` installs `etcd3`, `etcd3gw` and `python-etcd` in an environment of their own. `CLUSTER_OF=etcd` runs the scripts
 //! against real etcd, to test them.
 
 use std::process::{Command, Stdio};
@@ -22,6 +22,11 @@ fn etcd3gw_does_what_its_documentation_shows() {
 #[test]
 fn etcd3_does_what_its_documentation_shows() {
     run("grpc_client.py").unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+#[test]
+fn python_etcd_does_what_its_documentation_shows() {
+    run("v2_client.py").unwrap_or_else(|error| panic!("{error:#}"));
 }
 
 fn run(script: &str) -> anyhow::Result<()> {
