@@ -1,11 +1,11 @@
 //! What a member does with committed entries: it applies them in runs, tells its replica of changes of the
 //! membership, answers tickets, and lets reads go whose index is reached.
 
-use apply::{Applied, Entry};
+use apply::{Applied, Entry, Machine};
 use command::{Command, Outcome, decode_run};
 use consensus::{Change, Committed, Kind, Proposal, Readable};
 use types::v2::{Expiry, Timestamp, Write};
-use types::{KeyRange, RangeQuery};
+use types::{DeleteRange, KeyRange, LeaseId, RangeEnd, RangeQuery};
 
 use crate::disk::rows_of;
 use crate::history::{Answer, Ask};
@@ -203,15 +203,42 @@ impl World {
             entry.data = bytes::Bytes::new();
             entry.tickets.clear();
         }
-        if self.planted != Some(Planted::ApplyByClock) {
-            return;
-        }
+        let Some(life) = &self.members[place].life else { return };
+        let machine = &life.machine;
+        let changes: Box<dyn Fn(Command) -> Vec<Command>> = match self.planted {
+            Some(Planted::ApplyByClock) => Box::new(|command| vec![by_clock(command, clock)]),
+            Some(Planted::LeaseEndsInParts) => Box::new(|command| in_parts(command, machine)),
+            Some(Planted::PutKeepsLease) => Box::new(|command| vec![keeping(command, machine)]),
+            _ => return,
+        };
         for entry in run {
             let commands = decode_run(entry.data.clone()).unwrap_or_default();
             let data: Vec<u8> =
-                commands.into_iter().flat_map(|command| by_clock(command, clock).encode()).collect();
+                commands.into_iter().flat_map(&changes).flat_map(|done| done.encode()).collect();
             entry.data = data.into();
         }
+    }
+}
+
+/// Planted: the first key of a lease goes before the others.
+fn in_parts(command: Command, machine: &Machine) -> Vec<Command> {
+    let Command::RevokeLeases(leases) = &command else { return vec![command] };
+    let keys = leases.iter().flat_map(|lease| machine.leases().keys(lease.id)).collect::<Vec<_>>();
+    let [first, _, ..] = keys.as_slice() else { return vec![command] };
+    let range = KeyRange { start: first.clone(), end: RangeEnd::Single };
+    vec![Command::DeleteRange(DeleteRange { range, prev_kv: false }), command]
+}
+
+/// Planted: a key stays with its lease.
+fn keeping(command: Command, machine: &Machine) -> Command {
+    match command {
+        Command::Put(mut put) if !put.lease.is_some() => {
+            let leased =
+                |id: &LeaseId| machine.leases().keys(*id).iter().any(|key| key == put.key.as_bytes());
+            put.lease = machine.leases().ids().into_iter().find(leased).unwrap_or(LeaseId::NONE);
+            Command::Put(put)
+        }
+        other => other,
     }
 }
 

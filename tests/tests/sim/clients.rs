@@ -20,6 +20,9 @@ use crate::plan::TICK;
 use crate::planted::Planted;
 use crate::world::{Event, World};
 
+/// Keys that one transaction writes, at most.
+const KEYS_MAX: u64 = 5;
+
 /// What a client knows.
 #[derive(Default)]
 pub(crate) struct Client {
@@ -143,15 +146,9 @@ impl World {
         let number = self.history.next();
         let key = self.key();
         match self.chance.weighted(&[30, 6, 10, 12, 22, 10, 12, 4, 3]) {
-            0 => Ask::write(&put(&key, number)),
+            0 => Ask::write(&Command::Put(self.leased(put_of(&key, number)))),
             1 => Ask::write(&Command::DeleteRange(delete(&key, number))),
-            2 => {
-                // Another key: a transaction may not write a key twice.
-                let other = format!("k{}", (number + 1) % self.plan.keys);
-                let other = if other == key { format!("k{}", (number + 2) % self.plan.keys) } else { other };
-                let ops = vec![put_op(&key, number), TxnOp::Delete(delete(&other, number))];
-                Ask::write(&Command::Txn(Txn { success: ops, ..Txn::default() }))
-            }
+            2 => Ask::write(&Command::Txn(self.several(number))),
             3 => {
                 let seen = self.clients[client].seen.get(key.as_bytes()).copied().unwrap_or_default();
                 Ask::write(&compare_and_swap(&key, seen, number))
@@ -160,6 +157,37 @@ impl World {
             5 => Ask::Serial(self.range(&key)),
             kind => self.draw_v2(place, number, kind),
         }
+    }
+
+    /// Several keys in one transaction, which may not write a key twice: the first is put, so that its bytes are its own.
+    fn several(&mut self, number: u64) -> Txn {
+        let first = self.chance.below(self.plan.keys);
+        let many = self.chance.between(2, KEYS_MAX).min(self.plan.keys);
+        let mut ops = Vec::new();
+        for at in 0..many {
+            let key = format!("k{}", (first + at) % self.plan.keys);
+            let op = if at > 0 && self.chance.happens(300) {
+                TxnOp::Delete(delete(&key, number))
+            } else {
+                let mut put = self.leased(put_of(&key, number));
+                if at > 0 && self.chance.happens(60) {
+                    (put.ignore_value, put.value) = (true, Bytes::new());
+                }
+                TxnOp::Put(put)
+            };
+            ops.push(op);
+        }
+        Txn { success: ops, ..Txn::default() }
+    }
+
+    /// A put that attaches its key to a lease, or leaves it where it is, or takes it away.
+    fn leased(&mut self, mut put: Put) -> Put {
+        if self.chance.happens(60) {
+            put.ignore_lease = true;
+        } else if self.chance.happens(500) {
+            put.lease = self.a_lease();
+        }
+        put
     }
 
     fn key(&mut self) -> String {

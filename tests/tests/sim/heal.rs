@@ -7,7 +7,7 @@ use crate::clients::put;
 use crate::disk::rows_of;
 use crate::history::{Answer, Ask};
 use crate::invariants::linearizable::{self, Past};
-use crate::invariants::{Verdict, Violation, events, reads, require, state, watches};
+use crate::invariants::{Verdict, Violation, attachments, events, reads, require, state, watches};
 use crate::member::{Seat, words};
 use crate::plan::{ELECTION_TICKS, TICK, Weather};
 use crate::world::{Event, World};
@@ -139,6 +139,7 @@ impl World {
         for place in self.seated() {
             let Some(life) = &self.members[place].life else { continue };
             events::check(place, &life.machine, &past)?;
+            attachments::check(place, &life.machine, &past)?;
             let index = life.machine.position().index.0;
             let rows = rows_of(life.lent.store()).map_err(|error| Violation::new("store", words(&error)))?;
             self.checks.state.holds(place, index, state::hash(&life.machine, &rows)?)?;

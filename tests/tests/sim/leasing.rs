@@ -1,5 +1,5 @@
-//! Leases: clients have some granted and keep them alive at any member for a while; each member has a lessor, which
-//! ends what is over while it leads, as the thread of the program does.
+//! Leases: clients have some granted, attach keys to them, and keep them alive at any member for a while, or end them;
+//! each member has a lessor, which ends what is over while it leads, as the thread of the program does.
 
 use std::collections::BTreeMap;
 
@@ -110,6 +110,13 @@ impl World {
             self.leasing.held.remove(at);
             return Ok(());
         }
+        if self.leasing.chance.happens(20) {
+            let id = self.leasing.held.remove(at);
+            self.checks.leases.let_go(id);
+            let revocation = Revocation { id, born: None };
+            self.ask(place, Ask::write(&Command::RevokeLeases(vec![revocation])))?;
+            return self.turn(place);
+        }
         let id = self.leasing.held[at];
         // Some are renewed just often enough.
         if id.0 % 2 == 0 && self.leasing.chance.happens(600) {
@@ -122,6 +129,15 @@ impl World {
             self.leasing.homes[home] = place;
         }
         self.carry(self.leasing.homes[home], ticket)
+    }
+
+    /// A lease for a key: mostly one that is held, sometimes one that has ended or is not there yet.
+    pub(crate) fn a_lease(&mut self) -> LeaseId {
+        let leasing = &mut self.leasing;
+        if leasing.held.is_empty() || leasing.chance.happens(50) {
+            return LeaseId(leasing.chance.between(1, leasing.next_id as u64) as i64);
+        }
+        *leasing.chance.pick(&leasing.held)
     }
 
     /// A renewal goes to whom a member takes for the leader.

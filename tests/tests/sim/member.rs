@@ -14,7 +14,7 @@ use consensus::{
 };
 use parking_lot::Mutex;
 use store::Family;
-use types::{Index, MemberId, MemberRecord, Term};
+use types::{Index, LeaseId, MemberId, MemberRecord, Term};
 use wal::double::{DoubleDisk, Loss};
 use wal::{HardState, Identity, Wal};
 
@@ -262,6 +262,9 @@ impl Member {
         }
         let lent = Lent::with(&self.files.rows).map_err(|error| refused(&error))?;
         let machine = Machine::open(Arc::clone(lent.store())).map_err(|error| refused(&error))?;
+        if planted == Some(Planted::LeaseForgetsKey) {
+            forget_key(&machine);
+        }
         let (wal, hard_state) = self.open_log(planted)?;
         let (voters, learners) = self.roll(&machine);
         let snapshots = Arc::new(Snapshots::default());
@@ -372,6 +375,15 @@ fn truncate(wal: &mut Wal, hard_state: HardState) -> Result<(), wal::AppendError
     }
     batch.hard_state(wal.hard_state());
     wal.append(&mut batch, wal::Durability::Synced)
+}
+
+/// Planted: a lease loses one of its keys.
+fn forget_key(machine: &Machine) {
+    let leases = machine.leases();
+    let found = leases.ids().into_iter().find_map(|id| Some((id, leases.keys(id).pop()?)));
+    if let Some((id, key)) = found {
+        leases.apply_move(&key, id, LeaseId::NONE);
+    }
 }
 
 /// Planted: nobody remembers who was removed. The rows of those have no room for a record.

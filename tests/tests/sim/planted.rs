@@ -75,11 +75,21 @@ pub(crate) enum Planted {
     WatchProgressEarly,
     /// What an installed snapshot brought counts as told.
     WatchForgetsInstall,
+    /// A lease's end removes one of its keys in a revision of its own.
+    LeaseEndsInParts,
+    /// A member that starts forgets one of the keys that end with a lease.
+    LeaseForgetsKey,
+    /// A put without a lease leaves the key with the one that it had.
+    PutKeepsLease,
+    /// The events of a revision come in two replies.
+    WatchSplitsRevision,
+    /// Of a revision that changed several keys, one is not told to the watches.
+    WatchLosesKey,
 }
 
 impl Planted {
     /// All of them.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::AcknowledgeBeforeSync,
         Self::IgnoreFileSync,
         Self::IgnoreFolderSync,
@@ -113,6 +123,11 @@ impl Planted {
         Self::WatchTellsTwice,
         Self::WatchProgressEarly,
         Self::WatchForgetsInstall,
+        Self::LeaseEndsInParts,
+        Self::LeaseForgetsKey,
+        Self::PutKeepsLease,
+        Self::WatchSplitsRevision,
+        Self::WatchLosesKey,
     ];
 }
 

@@ -61,6 +61,12 @@ impl Window {
         if planted == Some(Planted::WatchLosesChange) && self.fetch.is_some() {
             changes.list.pop();
         }
+        if planted == Some(Planted::WatchLosesKey)
+            && let [.., one, last] = changes.list.as_slice()
+            && one.revision() == last.revision()
+        {
+            changes.list.pop();
+        }
         if !changes.list.is_empty() && self.hub.counts().streams > 0 {
             self.way.push_back(Way::Changes(changes));
         }
@@ -213,6 +219,16 @@ fn odd(what: &str) -> Violation {
     Violation::new("watches", format!("nobody asked for {what}"))
 }
 
+/// Planted: the last event of a reply comes alone.
+fn split(reply: Reply) -> Vec<Reply> {
+    let Body::Events { events, fragment } = &reply.body else { return vec![reply] };
+    let Some((last, before)) = events.split_last().filter(|(_, before)| !before.is_empty()) else {
+        return vec![reply];
+    };
+    let part = |events| Reply { body: Body::Events { events, fragment: *fragment }, ..reply.clone() };
+    vec![part(before.into()), part([Arc::clone(last)].into())]
+}
+
 impl World {
     /// Hubs take what waits for them, and watchers look.
     pub(crate) fn watch(&mut self) -> Verdict {
@@ -347,6 +363,9 @@ impl World {
             && let Some(last) = replies.back().cloned()
         {
             replies.push_back(last);
+        }
+        if self.planted == Some(Planted::WatchSplitsRevision) {
+            replies = replies.into_iter().flat_map(split).collect();
         }
         for reply in replies {
             self.counts.watched += 1;

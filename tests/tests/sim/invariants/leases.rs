@@ -1,9 +1,9 @@
 //! A lease ends by a leader that was confirmed in the term in which the entry stands, and never before its time has
-//! passed since it was granted or last renewed, as far as clocks may differ.
+//! passed since it was granted or last renewed, as far as clocks may differ; or because its client wanted that.
 //!
 //! Times are true ones: from when a client sent what was acknowledged, to when a leader proposed the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use command::{Command, Effect, Outcome};
 use consensus::Standing;
@@ -22,6 +22,8 @@ pub(crate) struct Leases {
     known: BTreeMap<LeaseId, Lease>,
     /// Who proposed an end first, by lease and term.
     proposed: BTreeMap<(LeaseId, Term), Proposed>,
+    /// What clients have asked to end.
+    let_go: BTreeSet<LeaseId>,
 }
 
 struct Lease {
@@ -30,8 +32,8 @@ struct Lease {
     time: Micros,
     /// When the newest request was sent that was acknowledged.
     sent: Option<Micros>,
-    /// When its end was proposed, and when it was first applied.
-    ended: Option<(Micros, Micros)>,
+    /// When its end was proposed, unless a client wanted it, and when it was first applied.
+    ended: Option<(Option<Micros>, Micros)>,
 }
 
 struct Proposed {
@@ -42,7 +44,12 @@ struct Proposed {
 
 impl Default for Leases {
     fn default() -> Self {
-        Self { rate_percent_max: 100, known: BTreeMap::new(), proposed: BTreeMap::new() }
+        Self {
+            rate_percent_max: 100,
+            known: BTreeMap::new(),
+            proposed: BTreeMap::new(),
+            let_go: BTreeSet::new(),
+        }
     }
 }
 
@@ -50,6 +57,11 @@ impl Leases {
     /// A clock goes at another rate from now on.
     pub(crate) fn clock_goes(&mut self, rate_percent: u64) {
         self.rate_percent_max = self.rate_percent_max.max(rate_percent);
+    }
+
+    /// A client asks to end a lease: from now on it may end at any time.
+    pub(crate) fn let_go(&mut self, id: LeaseId) {
+        self.let_go.insert(id);
     }
 
     /// A member proposes to end what is over.
@@ -85,9 +97,16 @@ impl Leases {
                     let born = *born;
                     require(NAME, known.born == born, || format!("lease {id} was granted again at {born}"))?;
                 }
-                (Command::RevokeLeases(_), Ok(Effect::Revoked(leases))) => {
+                (Command::RevokeLeases(asked), Ok(Effect::Revoked(leases))) => {
+                    // Members name the lease that they mean by its birth, clients do not.
+                    let by_client = asked.iter().any(|lease| lease.born.is_none());
                     for (id, _) in leases {
-                        ended += u64::from(self.ends(*id, Term(term), now)?);
+                        let first = if by_client {
+                            self.is_let_go(*id, now)?
+                        } else {
+                            self.ends(*id, Term(term), now)?
+                        };
+                        ended += u64::from(first);
                     }
                 }
                 _ => {}
@@ -110,7 +129,18 @@ impl Leases {
         lease.check(id, self.rate_percent_max)
     }
 
-    /// Whether this is the first that is heard of it.
+    /// A client has ended it. Whether this is the first that is heard of it.
+    fn is_let_go(&mut self, id: LeaseId, now: Micros) -> Result<bool, Violation> {
+        require(NAME, self.let_go.contains(&id), || format!("no client asked to end lease {id}"))?;
+        let Some(lease) = self.known.get_mut(&id) else {
+            return Err(Violation::new(NAME, format!("lease {id} ended and was never granted")));
+        };
+        let first = lease.ended.is_none();
+        lease.ended.get_or_insert((None, now));
+        Ok(first)
+    }
+
+    /// Its time was over. Whether this is the first that is heard of it.
     fn ends(&mut self, id: LeaseId, term: Term, now: Micros) -> Result<bool, Violation> {
         let Some(proposed) = self.proposed.get(&(id, term)) else {
             return Err(Violation::new(NAME, format!("lease {id} ended in {term:?}, which nobody proposed")));
@@ -123,7 +153,7 @@ impl Leases {
             return Err(Violation::new(NAME, format!("lease {id} ended and was never granted")));
         };
         let first = lease.ended.is_none();
-        lease.ended.get_or_insert((at, now));
+        lease.ended.get_or_insert((Some(at), now));
         lease.check(id, self.rate_percent_max)?;
         Ok(first)
     }
@@ -133,7 +163,7 @@ impl Lease {
     fn check(&self, id: LeaseId, rate_percent_max: u64) -> Verdict {
         // Clocks count whole ms.
         let time = (self.time - 1000) * 100 / rate_percent_max;
-        let (Some(sent), Some((proposed, _))) = (self.sent, self.ended) else { return Ok(()) };
+        let (Some(sent), Some((Some(proposed), _))) = (self.sent, self.ended) else { return Ok(()) };
         require(NAME, proposed >= sent + time, || {
             format!(
                 "the end of lease {id} was proposed at {proposed} us; a request sent at {sent} us was acknowledged, \

@@ -45,7 +45,7 @@ impl Past {
         let mut past = Self { model: Model::new(), places: BTreeMap::new() };
         for (index, entry) in committed.entries() {
             for (at, command) in entry.commands.iter().enumerate() {
-                let expected = past.model.apply(command);
+                let expected = past.model.apply(*index, command);
                 let place = Place { position: (*index, at), revision: past.model.revision(), expected };
                 let Some(number) = numbers.get(&command.encode()) else { continue };
                 let earlier = past.places.insert(*number, place);
@@ -186,6 +186,10 @@ fn is_expected(outcome: &Outcome, expected: Expected) -> bool {
         | (Ok(Effect::Compact), Expected::Compact(true)) => true,
         (Ok(Effect::DeleteRange(reply)), Expected::Deleted(deleted)) => reply.deleted == deleted,
         (Ok(Effect::Txn(reply)), Expected::Txn(succeeded)) => reply.succeeded == succeeded,
+        (Ok(Effect::Granted { .. }), Expected::Granted) => true,
+        (Ok(Effect::Revoked(leases)), Expected::Revoked(many)) => leases.len() == many,
+        (Err(Refused::LeaseNotFound), Expected::Revoked(0) | Expected::Refused)
+        | (Err(Refused::KeyNotFound), Expected::Refused) => true,
         (Err(refused), Expected::Compact(false)) => {
             matches!(refused, Refused::Compacted | Refused::FutureRevision)
         }

@@ -2,8 +2,9 @@
 //!
 //! Two kinds: what is checked while the run goes on ([`leaders`], [`promises`], [`logs`], [`committed`], [`state`],
 //! [`expiry`], [`leases`], [`membership`]) and what is checked of the recorded history afterwards ([`linearizable`],
-//! [`reads`], [`events`], [`watches`]).
+//! [`reads`], [`events`], [`watches`], [`attachments`]).
 
+pub(crate) mod attachments;
 pub(crate) mod committed;
 pub(crate) mod events;
 pub(crate) mod expiry;

@@ -1,10 +1,11 @@
-//! The v3 keyspace as simple as it can be: a sorted map for each revision. It shares no code with `mvcc`.
+//! The v3 keyspace as simple as it can be: a sorted map for each revision, and which leases there are. It shares no code
+//! with `mvcc` and `lease`.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use command::Command;
-use types::{CompareResult, CompareTarget, KeyRange, KeyValue, Txn, TxnOp};
+use command::{Command, Revocation};
+use types::{CompareResult, CompareTarget, KeyValue, LeaseId, Put, Txn, TxnOp};
 
 /// A key's value and history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +14,7 @@ pub(crate) struct Value {
     created: u64,
     modified: u64,
     version: u64,
+    lease: LeaseId,
 }
 
 /// The keys at one revision.
@@ -29,6 +31,12 @@ pub(crate) enum Expected {
     Txn(bool),
     /// A compaction that was accepted, or not.
     Compact(bool),
+    /// A write that names a lease or keeps a value that is not there.
+    Refused,
+    /// A lease.
+    Granted,
+    /// The end of so many leases.
+    Revoked(usize),
     /// Not the business of this keyspace.
     Other,
 }
@@ -37,13 +45,15 @@ pub(crate) enum Expected {
 pub(crate) struct Model {
     states: Vec<Rc<Keys>>,
     compacted: u64,
+    /// When each was granted.
+    leases: BTreeMap<LeaseId, u64>,
 }
 
 impl Model {
     /// Nothing, at revision 1.
     pub(crate) fn new() -> Self {
         let nothing: Rc<Keys> = Rc::default();
-        Self { states: vec![Rc::clone(&nothing), nothing], compacted: 0 }
+        Self { states: vec![Rc::clone(&nothing), nothing], compacted: 0, leases: BTreeMap::new() }
     }
 
     /// The newest revision.
@@ -61,17 +71,28 @@ impl Model {
         self.states.get(revision as usize).map(Rc::as_ref)
     }
 
-    /// Applies a command.
-    pub(crate) fn apply(&mut self, command: &Command) -> Expected {
-        let before = Rc::clone(&self.states[self.revision() as usize]);
-        let mut change = Change { keys: (*before).clone(), revision: self.revision() + 1, changed: false };
-        let expected = match command {
+    /// The leases, in order.
+    pub(crate) fn leases(&self) -> impl Iterator<Item = LeaseId> {
+        self.leases.keys().copied()
+    }
+
+    /// The keys that end with a lease, in order.
+    pub(crate) fn attached(&self, lease: LeaseId) -> Vec<&[u8]> {
+        let keys = self.newest().iter();
+        keys.filter(|(_, value)| value.lease == lease).map(|(key, _)| key.as_slice()).collect()
+    }
+
+    /// Applies a command of the entry at `index`.
+    pub(crate) fn apply(&mut self, index: u64, command: &Command) -> Expected {
+        match command {
             Command::Put(put) => {
-                change.put(put.key.as_bytes(), &put.value);
-                Expected::Put
+                let op = TxnOp::Put(put.clone());
+                self.change(|change| if change.may(&op) { change.put(put) } else { Expected::Refused })
             }
-            Command::DeleteRange(delete) => Expected::Deleted(change.delete(&delete.range)),
-            Command::Txn(txn) => Expected::Txn(change.txn(&before, txn)),
+            Command::DeleteRange(delete) => {
+                self.change(|change| Expected::Deleted(change.delete(|key, _| delete.range.contains(key))))
+            }
+            Command::Txn(txn) => self.change(|change| change.txn(txn)),
             Command::Compact(revision) => {
                 let revision = u64::try_from(*revision).unwrap_or_default();
                 let accepted = revision > self.compacted && revision <= self.revision();
@@ -80,50 +101,93 @@ impl Model {
                 }
                 Expected::Compact(accepted)
             }
+            Command::GrantLease { id, .. } => {
+                self.leases.insert(*id, index);
+                Expected::Granted
+            }
+            Command::RevokeLeases(leases) => {
+                Expected::Revoked(leases.iter().filter(|lease| self.revoke(lease)).count())
+            }
             _ => Expected::Other,
-        };
-        if change.changed {
-            self.states.push(Rc::new(change.keys));
         }
-        expected
+    }
+
+    /// Whether there was such a lease; its keys go with it, in a revision of their own.
+    fn revoke(&mut self, lease: &Revocation) -> bool {
+        let known = self.leases.get(&lease.id);
+        let ends = known.is_some_and(|known| lease.born.is_none_or(|born| born.0 == *known));
+        if ends {
+            self.leases.remove(&lease.id);
+            self.change(|change| change.delete(|_, value| value.lease == lease.id));
+        }
+        ends
+    }
+
+    /// What changes the keys makes one revision, whatever it does.
+    fn change<T>(&mut self, does: impl FnOnce(&mut Change<'_>) -> T) -> T {
+        let before = Rc::clone(&self.states[self.revision() as usize]);
+        let (keys, revision) = ((*before).clone(), self.revision() + 1);
+        let mut change = Change { before: &before, leases: &self.leases, keys, revision, changed: false };
+        let done = does(&mut change);
+        let Change { keys, changed, .. } = change;
+        if changed {
+            self.states.push(Rc::new(keys));
+        }
+        done
+    }
+
+    fn newest(&self) -> &Keys {
+        &self.states[self.revision() as usize]
     }
 }
 
-struct Change {
+struct Change<'a> {
+    before: &'a Keys,
+    leases: &'a BTreeMap<LeaseId, u64>,
     keys: Keys,
     revision: u64,
     changed: bool,
 }
 
-impl Change {
-    fn put(&mut self, key: &[u8], bytes: &[u8]) {
-        let before = self.keys.get(key);
+impl Change<'_> {
+    /// Whether what it needs is there.
+    fn may(&self, op: &TxnOp) -> bool {
+        let TxnOp::Put(put) = op else { return true };
+        let keeps = put.ignore_value || put.ignore_lease;
+        (!keeps || self.before.contains_key(put.key.as_bytes().as_ref()))
+            && (!put.lease.is_some() || self.leases.contains_key(&put.lease))
+    }
+
+    fn put(&mut self, put: &Put) -> Expected {
+        let before = self.keys.get(put.key.as_bytes().as_ref());
+        let kept = |keeps: bool| before.filter(|_| keeps);
         let value = Value {
-            bytes: bytes.to_vec(),
+            bytes: kept(put.ignore_value).map_or(put.value.to_vec(), |before| before.bytes.clone()),
             created: before.map_or(self.revision, |before| before.created),
             modified: self.revision,
             version: before.map_or(1, |before| before.version + 1),
+            lease: kept(put.ignore_lease).map_or(put.lease, |before| before.lease),
         };
-        self.keys.insert(key.to_vec(), value);
+        self.keys.insert(put.key.as_bytes().to_vec(), value);
         self.changed = true;
+        Expected::Put
     }
 
-    fn delete(&mut self, range: &KeyRange) -> u64 {
+    fn delete(&mut self, goes: impl Fn(&[u8], &Value) -> bool) -> u64 {
         let before = self.keys.len();
-        self.keys.retain(|key, _| !range.contains(key));
+        self.keys.retain(|key, value| !goes(key, value));
         let deleted = (before - self.keys.len()) as u64;
         self.changed |= deleted > 0;
         deleted
     }
 
-    fn txn(&mut self, before: &Keys, txn: &Txn) -> bool {
+    fn txn(&mut self, txn: &Txn) -> Expected {
         let holds = txn.compare.iter().all(|compare| {
-            let found = compare.range.as_single().and_then(|key| before.get(key.as_ref()));
+            let found = compare.range.as_single().and_then(|key| self.before.get(key.as_ref()));
             let equal = match &compare.target {
                 CompareTarget::Mod(wanted) => {
                     found.map_or(0, |value| value.modified) == u64::try_from(*wanted).unwrap_or(u64::MAX)
                 }
-                CompareTarget::Value(wanted) => found.is_some_and(|value| value.bytes == wanted.as_ref()),
                 target => unreachable!("the clients do not compare {target:?}"),
             };
             match compare.result {
@@ -131,15 +195,19 @@ impl Change {
                 result => unreachable!("the clients do not compare by {result:?}"),
             }
         });
-        for op in if holds { &txn.success } else { &txn.failure } {
+        let ops = if holds { &txn.success } else { &txn.failure };
+        if !ops.iter().all(|op| self.may(op)) {
+            return Expected::Refused;
+        }
+        for op in ops {
             match op {
-                TxnOp::Put(put) => self.put(put.key.as_bytes(), &put.value),
-                TxnOp::Delete(delete) => drop(self.delete(&delete.range)),
+                TxnOp::Put(put) => drop(self.put(put)),
+                TxnOp::Delete(delete) => drop(self.delete(|key, _| delete.range.contains(key))),
                 TxnOp::Range(_) => {}
-                TxnOp::Txn(txn) => drop(self.txn(before, txn)),
+                TxnOp::Txn(_) => unreachable!("the clients do not nest transactions"),
             }
         }
-        holds
+        Expected::Txn(holds)
     }
 }
 
@@ -147,6 +215,8 @@ impl Value {
     /// Whether a pair that was read is this one.
     pub(crate) fn is(&self, pair: &KeyValue) -> bool {
         let told = (pair.create_revision.0, pair.mod_revision.0, pair.version);
-        self.bytes == pair.value.as_ref() && (self.created, self.modified, self.version) == told
+        self.bytes == pair.value.as_ref()
+            && (self.created, self.modified, self.version) == told
+            && self.lease == pair.lease
     }
 }
