@@ -1,5 +1,5 @@
 //! Clients: each does one thing at a time at some member, writes down what it was told, and goes to the next
-//! member when something fails.
+//! member when something fails. Many of their writes write other keys too, in the same transaction.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
 
+use super::events::{part, parts};
 use super::history::{Act, History, Operation, Outcome};
 
 /// Clients at a time.
@@ -28,6 +29,9 @@ pub(crate) const CLIENTS: usize = 8;
 
 /// Keys that they share. Few, so that they meet.
 const KEYS: usize = 12;
+
+/// Keys that one transaction writes besides the client's, at most.
+const PARTS_MAX: usize = 4;
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -127,8 +131,13 @@ impl One {
         }
     }
 
-    fn value(&self) -> String {
-        format!("v{}", self.values.fetch_add(1, Ordering::Relaxed))
+    /// A value that nobody else ever writes, and how many keys more get it with it.
+    fn value(&mut self) -> String {
+        let number = self.values.fetch_add(1, Ordering::Relaxed);
+        match self.chance.random_range(0..10) {
+            0..5 => format!("v{number}"),
+            _ => format!("v{number}+{}", self.chance.random_range(1..=PARTS_MAX)),
+        }
     }
 
     fn learn(&mut self, key: usize, act: &Act, outcome: &Outcome) {
@@ -149,8 +158,13 @@ impl One {
         let client = self.members.get_mut(at)?;
         let name = format!("key-{key}");
         match act {
-            Act::Put(value) => {
+            Act::Put(value) if parts(value) == 0 => {
                 let reply = client.put(put(&name, value)).await.ok()?.into_inner();
+                Some(Outcome::Written(revision(reply.header)?))
+            }
+            Act::Put(value) => {
+                let request = TxnRequest { success: puts(&name, value), ..TxnRequest::default() };
+                let reply = client.txn(request).await.ok()?.into_inner();
                 Some(Outcome::Written(revision(reply.header)?))
             }
             Act::Get => {
@@ -158,10 +172,13 @@ impl One {
                 read(&client.range(request).await.ok()?.into_inner(), None)
             }
             Act::Delete => {
-                let request = DeleteRangeRequest { key: name.into(), ..DeleteRangeRequest::default() };
-                let reply = client.delete_range(request).await.ok()?.into_inner();
+                let request = TxnRequest { success: removals(&name), ..TxnRequest::default() };
+                let reply = client.txn(request).await.ok()?.into_inner();
                 let at = revision(reply.header)?;
-                Some(if reply.deleted == 0 { Outcome::Read(at, None) } else { Outcome::Written(at) })
+                match reply.responses.first()?.response.as_ref()? {
+                    Reply::ResponseDeleteRange(none) if none.deleted == 0 => Some(Outcome::Read(at, None)),
+                    _ => Some(Outcome::Written(at)),
+                }
             }
             Act::Swap(expected, value) => {
                 let compare = Compare {
@@ -173,7 +190,7 @@ impl One {
                 };
                 let request = TxnRequest {
                     compare: vec![compare],
-                    success: vec![RequestOp { request: Some(Op::RequestPut(put(&name, value))) }],
+                    success: puts(&name, value),
                     failure: vec![RequestOp { request: Some(Op::RequestRange(range(&name))) }],
                 };
                 let reply = client.txn(request).await.ok()?.into_inner();
@@ -192,6 +209,22 @@ impl One {
 
 fn put(key: &str, value: &str) -> PutRequest {
     PutRequest { key: key.to_owned().into(), value: value.to_owned().into(), ..PutRequest::default() }
+}
+
+/// A put of the client's key, then of all that go with it.
+fn puts(key: &str, value: &str) -> Vec<RequestOp> {
+    let others = (0..parts(value)).map(|number| part(key, number));
+    let keys = [key.to_owned()].into_iter().chain(others);
+    keys.map(|key| RequestOp { request: Some(Op::RequestPut(put(&key, value))) }).collect()
+}
+
+/// A removal of the client's key, then of all that ever went with it.
+fn removals(key: &str) -> Vec<RequestOp> {
+    let one = DeleteRangeRequest { key: key.to_owned().into(), ..DeleteRangeRequest::default() };
+    let (start, end) = (format!("{key}/"), format!("{key}0"));
+    let others =
+        DeleteRangeRequest { key: start.into(), range_end: end.into(), ..DeleteRangeRequest::default() };
+    [one, others].map(|removal| RequestOp { request: Some(Op::RequestDeleteRange(removal)) }).into()
 }
 
 fn range(key: &str) -> RangeRequest {

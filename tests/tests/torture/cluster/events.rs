@@ -1,7 +1,9 @@
-//! Whether what a watcher saw is what happened: filtered, ordered, unique, complete, with what was before.
+//! Whether what a watcher saw is what happened: filtered, ordered, unique, complete, whole, with what was before.
 //!
-//! Clients write one key at a time, and nobody else writes. So every revision is one event, and a watcher of all keys
-//! that was never told of a revision missed something.
+//! Nobody but the clients writes, and each of their writes changes a key of theirs. So every revision has events, and a
+//! watcher of all keys that was never told of a revision missed something. How many keys go with it in the same
+//! transaction is written in the value ([`parts`]), so that a part of a revision is seen for what it is, also where
+//! nobody was told that the write happened; a removal takes all of them with it.
 
 use std::collections::BTreeMap;
 
@@ -49,27 +51,55 @@ impl Seen {
 /// What a key holds while events are read: value, revision, the revision that made it, version.
 type Held = (String, i64, i64, i64);
 
-/// Refuses events that do not tell all that happened up to `revision`, in order and once.
+/// How many keys more a write of this value writes.
+pub(crate) fn parts(value: &str) -> usize {
+    value.split_once('+').and_then(|(_, parts)| parts.parse().ok()).unwrap_or_default()
+}
+
+/// A key that is written together with `key`.
+pub(crate) fn part(key: &str, number: usize) -> String {
+    format!("{key}/{number}")
+}
+
+/// Refuses events that do not tell all that happened up to `revision`, in order, once and whole.
 pub(crate) fn check(events: &[Seen], revision: i64, operations: &[Operation]) -> anyhow::Result<()> {
     let mut held: BTreeMap<&str, Held> = BTreeMap::new();
     let mut by_revision: BTreeMap<i64, &Seen> = BTreeMap::new();
-    for (expected, event) in (FIRST..).zip(events) {
-        ensure!(event.at == expected, "revision {expected} is missing or came twice: {event:?}");
-        ensure!(event.key.starts_with("key-"), "it was not asked for: {event:?}");
-        follows(held.get(event.key.as_str()), event)?;
-        match &event.value {
-            Some(value) => {
-                held.insert(&event.key, (value.clone(), event.at, event.created, event.version));
-            }
-            None => {
-                held.remove(event.key.as_str());
+    for (expected, of_revision) in (FIRST..).zip(events.chunk_by(|one, other| one.at == other.at)) {
+        let first = of_revision.first().context("no event makes no revision")?;
+        ensure!(first.at == expected, "revision {expected} is missing or came twice: {first:?}");
+        let (told, wanted) = (of_revision.iter().map(|event| event.key.clone()), keys(first, &held));
+        ensure!(told.clone().eq(wanted.clone()), "of {wanted:?} it tells {:?}", told.collect::<Vec<_>>());
+        for event in of_revision {
+            ensure!(event.key.starts_with("key-"), "it was not asked for: {event:?}");
+            ensure!(event.value == first.value, "{event:?} does not belong to {first:?}");
+            follows(held.get(event.key.as_str()), event)?;
+            match &event.value {
+                Some(value) => {
+                    held.insert(&event.key, (value.clone(), event.at, event.created, event.version));
+                }
+                None => {
+                    held.remove(event.key.as_str());
+                }
             }
         }
-        by_revision.insert(event.at, event);
+        by_revision.insert(first.at, first);
     }
     let last = events.last().map_or(FIRST - 1, |event| event.at);
     ensure!(last >= revision, "it ends at {last}, and the store is at {revision}");
     operations.iter().try_for_each(|operation| agrees(&by_revision, operation))
+}
+
+/// The keys of a whole revision that begins with `first`, in the order in which they were written.
+fn keys(first: &Seen, held: &BTreeMap<&str, Held>) -> Vec<String> {
+    let others: Vec<String> = match &first.value {
+        Some(value) => (0..parts(value)).map(|number| part(&first.key, number)).collect(),
+        None => {
+            let prefix = format!("{}/", first.key);
+            held.keys().filter(|key| key.starts_with(&prefix)).map(|key| (*key).to_owned()).collect()
+        }
+    };
+    [first.key.clone()].into_iter().chain(others).collect()
 }
 
 /// An event follows from what the key held before it.

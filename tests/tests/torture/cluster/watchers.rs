@@ -137,11 +137,11 @@ impl One {
         let mut client = WatchClient::new(channel);
         let open = tokio::time::timeout(PATIENCE, client.watch(ReceiverStream::new(receiver)));
         let mut stream = open.await.context("no answer")??.into_inner();
-        let mut silent = 0;
+        let (mut silent, mut pending) = (0, Vec::new());
         while silent < SILENT_MAX && !self.stop.load(Ordering::Relaxed) {
             match tokio::time::timeout(PACE, next(&mut stream)).await {
                 Ok(message) => {
-                    self.take(message?)?;
+                    self.take(&mut pending, message?)?;
                     silent = 0;
                 }
                 Err(_) => silent += 1,
@@ -150,21 +150,28 @@ impl One {
         Ok(())
     }
 
-    fn take(&self, message: WatchResponse) -> anyhow::Result<()> {
+    /// Takes a message; one that comes in pieces is taken when its last piece is there.
+    fn take(&self, pending: &mut Vec<Seen>, message: WatchResponse) -> anyhow::Result<()> {
         ensure!(!message.canceled, "canceled: {}", message.cancel_reason);
         let header = message.header.context("a message without a header")?.revision;
-        let mut events = self.log.events.lock().expect("no watcher panics");
         for event in message.events {
-            let seen = Seen::of(event)?;
-            let last = self.log.revision.load(Ordering::Relaxed);
-            if seen.at <= last || seen.at > header {
-                let wrong = format!("{seen:?} came after revision {last}, under a header of {header}");
+            pending.push(Seen::of(event)?);
+        }
+        if message.fragment {
+            return Ok(());
+        }
+        // What is told of one revision is told in one message: the next one begins with another.
+        let mut last = self.log.revision.load(Ordering::Relaxed);
+        for of_revision in pending.chunk_by(|one, other| one.at == other.at) {
+            let Some(first) = of_revision.first() else { continue };
+            if first.at <= last || first.at > header {
+                let wrong = format!("{first:?} came after revision {last}, under a header of {header}");
                 self.log.wrong.lock().expect("no watcher panics").get_or_insert(wrong);
             }
-            // Clients write one key at a time: a revision is one event.
-            self.log.revision.store(seen.at, Ordering::Relaxed);
-            events.push(seen);
+            last = first.at;
         }
+        self.log.events.lock().expect("no watcher panics").append(pending);
+        self.log.revision.store(last, Ordering::Relaxed);
         Ok(())
     }
 }
