@@ -15,7 +15,8 @@ use proto::etcdserverpb::request_op::Request as Op;
 use proto::etcdserverpb::watch_client::WatchClient;
 use proto::etcdserverpb::watch_request::RequestUnion;
 use proto::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+    Compare, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest, WatchCreateRequest,
+    WatchRequest, WatchResponse,
 };
 use proto::mvccpb::event::EventType;
 use tokio::sync::{Notify, mpsc};
@@ -35,6 +36,12 @@ const PREFIX_END: &str = "/registry/pods0";
 /// How long a watch may say nothing while something is still to come.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// How often a client that waits looks for itself.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What an API server answers with "410 Gone".
+const COMPACTED: &str = "etcdserver: mvcc: required revision has been compacted";
+
 /// What a client holds: the value of each object and the revision that wrote it.
 pub(crate) type State = BTreeMap<Vec<u8>, (Vec<u8>, i64)>;
 
@@ -45,8 +52,13 @@ pub(crate) struct Shared {
     pub(crate) newest: AtomicI64,
     pub(crate) writes: AtomicU64,
     pub(crate) refused: AtomicU64,
+    /// Watches that were told that history is gone.
     pub(crate) relists: AtomicU64,
+    /// Lists that were told so between two of their pages.
+    pub(crate) expired: AtomicU64,
     pub(crate) compactions: AtomicU64,
+    /// The newest revision that was compacted.
+    pub(crate) compacted: AtomicI64,
     pub(crate) stopped: AtomicBool,
     /// Writers that ended, so that the newest revision is the last one.
     pub(crate) ended: AtomicU64,
@@ -54,6 +66,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Waits until history is gone up to a revision and further.
+    async fn forgotten(&self, revision: i64) {
+        while self.compacted.load(Ordering::Relaxed) <= revision {
+            let changed = self.changed.notified();
+            let _late = tokio::time::timeout(LOOK_EVERY, changed).await;
+        }
+    }
+
     /// Lets writers end what they do.
     pub(crate) fn stop_writing(&self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -76,6 +96,29 @@ impl Informer {
     pub(crate) fn new(number: usize, channel: Channel, shared: Arc<Shared>) -> Self {
         let (kv, watch) = (KvClient::new(channel.clone()), WatchClient::new(channel));
         Self { number, kv, watch, shared, state: State::new(), seen: 0 }
+    }
+
+    /// The same, but twice it stands still until history is compacted under it: between two pages of its first list,
+    /// and before its first watch.
+    pub(crate) async fn stand_still_and_work(mut self) -> anyhow::Result<State> {
+        let (_, revision) = page(&mut self.kv, PREFIX.as_bytes(), 0).await?;
+        self.shared.forgotten(revision).await;
+        let Err(gone) = page(&mut self.kv, PREFIX.as_bytes(), revision).await else {
+            bail!("a page at revision {revision}, which is compacted");
+        };
+        ensure!(gone.code() == Code::OutOfRange && gone.message() == COMPACTED, "{gone:?}");
+        count(&self.shared.expired);
+        (self.state, self.seen) = list(&mut self.kv).await?;
+        self.shared.forgotten(self.seen).await;
+        let (_requests, mut stream) = self.watch_from(self.seen + 1).await?;
+        ensure!(!self.takes_until_gone(&mut stream).await?, "a watch from {}, which is compacted", self.seen);
+        count(&self.shared.relists);
+        self.work().await
+    }
+
+    /// Takes the answer to a watch that was asked for, and what follows it: `false` when history is gone.
+    async fn takes_until_gone(&mut self, stream: &mut Streaming<WatchResponse>) -> anyhow::Result<bool> {
+        Ok(self.take(stream).await? && self.take(stream).await?)
     }
 
     /// Lists, watches and writes until the writers are told to end, then until nothing is left to see.
@@ -108,7 +151,7 @@ impl Informer {
                     }
                 } else if done {
                     let changed = self.shared.changed.notified();
-                    let _late = tokio::time::timeout(Duration::from_millis(50), changed).await;
+                    let _late = tokio::time::timeout(LOOK_EVERY, changed).await;
                 }
             }
         }
@@ -120,7 +163,8 @@ impl Informer {
         let message = next.with_context(|| format!("nothing came after {}", self.seen))??;
         let message = message.context("the stream ended")?;
         if message.canceled {
-            ensure!(message.compact_revision > 0, "canceled: {}", message.cancel_reason);
+            let compacted = message.compact_revision;
+            ensure!(compacted > self.seen, "canceled at {compacted}: {}", message.cancel_reason);
             return Ok(false);
         }
         let header = message.header.context("a message without a header")?.revision;
@@ -207,25 +251,34 @@ async fn pages(kv: &mut KvClient<Channel>) -> Result<(State, i64), tonic::Status
     let mut from = PREFIX.as_bytes().to_vec();
     let mut revision = 0;
     loop {
-        let request = RangeRequest {
-            key: from.clone().into(),
-            range_end: PREFIX_END.into(),
-            limit: PAGE,
-            revision,
-            ..RangeRequest::default()
-        };
-        let page = kv.range(request).await?.into_inner();
-        if revision == 0 {
-            revision = page.header.map_or(0, |header| header.revision);
-        }
-        for pair in page.kvs {
+        let reply;
+        (reply, revision) = page(kv, &from, revision).await?;
+        for pair in reply.kvs {
             from = [pair.key.as_ref(), &[0]].concat();
             state.insert(pair.key.to_vec(), (pair.value.to_vec(), pair.mod_revision));
         }
-        if !page.more {
+        if !reply.more {
             return Ok((state, revision));
         }
     }
+}
+
+/// One page, and the revision at which the others have to be read.
+async fn page(
+    kv: &mut KvClient<Channel>,
+    from: &[u8],
+    revision: i64,
+) -> Result<(RangeResponse, i64), tonic::Status> {
+    let request = RangeRequest {
+        key: from.to_vec().into(),
+        range_end: PREFIX_END.into(),
+        limit: PAGE,
+        revision,
+        ..RangeRequest::default()
+    };
+    let page = kv.range(request).await?.into_inner();
+    let first = page.header.as_ref().map_or(0, |header| header.revision);
+    Ok((page, if revision == 0 { first } else { revision }))
 }
 
 /// The key of an object.

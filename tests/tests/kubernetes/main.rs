@@ -21,6 +21,9 @@ use crate::informer::{Informer, Shared};
 /// Clients that list, watch and write.
 const CLIENTS: usize = 20;
 
+/// Of these, clients that history is compacted under.
+const LEFT_BEHIND: usize = 4;
+
 /// Objects that they share.
 const OBJECTS: usize = 300;
 
@@ -52,10 +55,18 @@ async fn same_state(cluster: &Cluster) -> anyhow::Result<()> {
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let informer = Informer::new(number, channel(number)?, Arc::clone(&shared));
-        clients.push(tokio::spawn(informer.work()));
+        clients.push(if number < LEFT_BEHIND {
+            tokio::spawn(informer.stand_still_and_work())
+        } else {
+            tokio::spawn(informer.work())
+        });
     }
     let mut behind = 0;
-    while shared.compactions.load(Ordering::Relaxed) < COMPACTIONS {
+    let left = LEFT_BEHIND as u64;
+    while shared.compactions.load(Ordering::Relaxed) < COMPACTIONS
+        || (shared.relists.load(Ordering::Relaxed) < left
+            && clients.iter().all(|client| !client.is_finished()))
+    {
         // Reason to sleep: Kubernetes compacts every so often, not when something has happened.
         tokio::time::sleep(COMPACTED_EVERY).await;
         // As Kubernetes does: up to where the store was a period ago.
@@ -65,7 +76,9 @@ async fn same_state(cluster: &Cluster) -> anyhow::Result<()> {
                 .compact(CompactionRequest { revision: behind, physical: false })
                 .await
                 .context("compact")?;
+            shared.compacted.store(behind, Ordering::Relaxed);
             shared.compactions.fetch_add(1, Ordering::Relaxed);
+            shared.changed.notify_waiters();
         }
         behind = now;
     }
@@ -79,12 +92,14 @@ async fn same_state(cluster: &Cluster) -> anyhow::Result<()> {
     for (number, other) in states.iter().enumerate() {
         ensure!(*other == state, "client {number} holds another state at revision {revision}");
     }
-    let (writes, relists) = (shared.writes.load(Ordering::Relaxed), shared.relists.load(Ordering::Relaxed));
+    let told = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (writes, relists, expired) = (told(&shared.writes), told(&shared.relists), told(&shared.expired));
     eprintln!(
-        "{writes} writes, {} refused, {relists} lists begun again",
-        shared.refused.load(Ordering::Relaxed)
+        "{writes} writes, {} refused, {expired} lists expired, {relists} lists begun again",
+        told(&shared.refused)
     );
     ensure!(writes > 0, "nobody wrote anything");
+    ensure!(expired >= left && relists >= left, "history was not compacted under {left} clients");
     Ok(())
 }
 
