@@ -10,6 +10,7 @@ use members::{MemberUrl, UrlError};
 pub(crate) use stdx::parse_duration;
 
 use crate::flags::{Effect, FLAGS, Flag, Kind};
+use crate::gates::Gates;
 
 /// What the caller wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -213,6 +214,7 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
         Kind::Unsigned => number(parse_unsigned(value).is_some()),
         Kind::Signed => number(parse_signed(value).is_some()),
         Kind::Duration => number(parse_duration(value).is_some()),
+        Kind::Gates => Gates::read(value).map(drop),
         Kind::Urls => parse_urls(value).map(drop).map_err(|error| error.to_string()),
         Kind::Choice(words) if words.contains(&value) => Ok(()),
         Kind::Choice(_) => Err("invalid value".to_owned()),

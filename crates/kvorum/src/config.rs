@@ -12,6 +12,7 @@ use types::Limits;
 
 use crate::command_line::{Settings, parse_bool, parse_duration, parse_unsigned, parse_urls};
 use crate::flags::Flag;
+use crate::gates::Gates;
 
 /// Everything that a member needs to know before it starts.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub struct Config {
     pub doors: gateway::Limits,
     /// Whether leaders write down how long leases still live.
     pub lease_checkpoints: bool,
+    /// The gates as they stand, for those who ask.
+    pub gates: Gates,
     /// Whether to go on alone.
     pub force_new_cluster: bool,
     /// What the log leaves out.
@@ -144,6 +147,23 @@ pub enum ConfigError {
         "setting experimental-enable-lease-checkpoint-persist requires experimental-enable-lease-checkpoint"
     )]
     CheckpointsNotEnabled,
+    /// The same, as etcd puts it since 3.6.
+    #[error("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint")]
+    CheckpointGateShut,
+    /// A flag, and the gate that replaced it.
+    #[error(
+        "cannot specify both flags: --{flag}={set} and --feature-gates={gate}={is_open} at the same time, please just use --feature-gates={gate}={is_open}"
+    )]
+    FlagAndGate {
+        /// The flag.
+        flag: &'static str,
+        /// What it was set to.
+        set: bool,
+        /// The gate.
+        gate: &'static str,
+        /// What that was set to.
+        is_open: bool,
+    },
     /// One setting under two names.
     #[error(
         "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please use --corrupt-check-time only"
@@ -181,6 +201,7 @@ impl Config {
             txn_ops_max: size(settings, "max-txn-ops"),
         };
         let state = settings.value("initial-cluster-state");
+        let gates = Gates::read(settings.value("feature-gates")).expect("the command line checked it");
         Ok(Self {
             data_dir,
             listen_client_urls: listened(settings, "listen-client-urls")?,
@@ -197,11 +218,17 @@ impl Config {
             pre_vote: yes(settings, "pre-vote"),
             strict_reconfiguration: yes(settings, "strict-reconfig-check"),
             learners_max: size(settings, "max-learners"),
-            corrupt_check_at_start: yes(settings, "experimental-initial-corrupt-check"),
+            corrupt_check_at_start: feature(
+                settings,
+                &gates,
+                "InitialCorruptCheck",
+                "experimental-initial-corrupt-check",
+            )?,
             corrupt_check_every: corrupt_check_every(settings)?,
             watch_progress_every: watch_progress_every(settings)?,
             doors: doors(settings),
-            lease_checkpoints: lease_checkpoints(settings)?,
+            lease_checkpoints: lease_checkpoints(settings, &gates)?,
+            gates,
             force_new_cluster: yes(settings, "force-new-cluster"),
             log_level: settings.value("log-level").parse().unwrap_or_default(),
             log_outputs: log_outputs(settings.value("log-outputs"))?,
@@ -223,12 +250,33 @@ fn doors(settings: &Settings) -> gateway::Limits {
 }
 
 /// Whether leaders write down how long leases still live. Here that is always kept.
-fn lease_checkpoints(settings: &Settings) -> Result<bool, ConfigError> {
-    let enabled = yes(settings, "experimental-enable-lease-checkpoint");
-    if yes(settings, "experimental-enable-lease-checkpoint-persist") && !enabled {
-        return Err(ConfigError::CheckpointsNotEnabled);
+fn lease_checkpoints(settings: &Settings, gates: &Gates) -> Result<bool, ConfigError> {
+    let flag = "experimental-enable-lease-checkpoint";
+    let enabled = feature(settings, gates, "LeaseCheckpoint", flag)?;
+    let flag = "experimental-enable-lease-checkpoint-persist";
+    if feature(settings, gates, "LeaseCheckpointPersist", flag)? && !enabled {
+        let by_gate = gates.is_open("LeaseCheckpointPersist");
+        return Err(if by_gate {
+            ConfigError::CheckpointGateShut
+        } else {
+            ConfigError::CheckpointsNotEnabled
+        });
     }
     Ok(enabled)
+}
+
+/// What a gate says, or the flag that was there before it.
+fn feature(
+    settings: &Settings,
+    gates: &Gates,
+    gate: &'static str,
+    flag: &'static str,
+) -> Result<bool, ConfigError> {
+    let (is_open, set) = (gates.is_open(gate), yes(settings, flag));
+    if gates.is_given(gate) && settings.is_given(flag) {
+        return Err(ConfigError::FlagAndGate { flag, set, gate, is_open });
+    }
+    Ok(is_open || set)
 }
 
 /// Heartbeat and election time-out in ms.

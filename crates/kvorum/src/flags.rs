@@ -31,6 +31,8 @@ pub enum Kind {
     Duration,
     /// URLs with commas between them.
     Urls,
+    /// Gates that are open or not, with commas between them.
+    Gates,
     /// One of these words.
     Choice(&'static [&'static str]),
 }
@@ -87,7 +89,7 @@ const fn ignored(flag: Flag, reason: &'static str) -> Flag {
     Flag { effect: Effect::Ignored(reason), ..flag }
 }
 
-use Kind::{Bool, Choice, Duration, Signed, Text, Unsigned, Urls};
+use Kind::{Bool, Choice, Duration, Gates, Signed, Text, Unsigned, Urls};
 use Section::{Clustering, Logging, Member, Unsafe};
 
 const NO_PROXY: &str = "the v2 proxy is gone, as in etcd since 3.6";
@@ -256,6 +258,13 @@ pub static FLAGS: &[Flag] = &[
         Bool,
         "false",
         "Needs the flag above, and adds nothing: what is written down is always kept.",
+    ),
+    flag(
+        Clustering,
+        "feature-gates",
+        Gates,
+        "",
+        "What flags above say under the names of etcd 3.6: LeaseCheckpoint=true, LeaseCheckpointPersist, InitialCorruptCheck.",
     ),
     flag(
         Clustering,

@@ -10,6 +10,7 @@ pub mod health;
 pub mod command_line;
 pub mod config;
 pub mod flags;
+pub mod gates;
 pub mod help;
 
 pub mod lanes;

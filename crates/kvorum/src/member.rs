@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tracing::warn;
 
 use crate::config::{Config, InitialState};
+use crate::gates::Gates;
 use crate::lanes::Lanes;
 use crate::listen::{ListenError, listen};
 use crate::peer;
@@ -101,6 +102,7 @@ impl Running {
         let registry = Registry::new();
         let peer_lane = Lanes::start(["peers".to_owned()])?;
         let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
+        tell_gates(&registry, &config.gates);
         let settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
         let started = tokio::task::spawn_blocking(start);
@@ -166,6 +168,15 @@ impl Running {
         if let Err(error) = tokio::task::spawn_blocking(move || member.stop()).await {
             tracing::error!(%error, "the member did not stop in good order; its next start replays the log");
         }
+    }
+}
+
+/// Which features are switched on, as etcd tells it since 3.6.
+fn tell_gates(registry: &Registry, gates: &Gates) {
+    for gate in gates.states() {
+        let labels = [("name", gate.name), ("stage", gate.stage)];
+        let help = "1 for a feature gate that is open, 0 for one that is not.";
+        registry.gauge("etcd_server_feature_enabled", help, &labels).set(f64::from(u8::from(gate.is_open)));
     }
 }
 

@@ -258,3 +258,25 @@ fn check_usage(line: &str, text: &str) {
 fn check_verify(line: &str, environment: &[(&str, &str)], text: &str) {
     assert_eq!(read(line, environment), Err(CommandLineError::Verify(text.to_owned())), "{line}");
 }
+
+#[test]
+fn feature_gates_are_the_newer_names_of_flags() {
+    let gated = |gates: &str| config(&format!("--feature-gates={gates}"));
+    assert!(gated("LeaseCheckpoint=true,LeaseCheckpointPersist=true").expect("both").lease_checkpoints);
+    assert!(!gated("LeaseCheckpoint=false").expect("shut").lease_checkpoints);
+    assert!(gated("InitialCorruptCheck=true").expect("one").corrupt_check_at_start);
+    assert_eq!(
+        gated("LeaseCheckpointPersist=true").expect_err("half"),
+        "enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint"
+    );
+    let both = "--feature-gates=LeaseCheckpoint=true --experimental-enable-lease-checkpoint=false";
+    assert_eq!(
+        config(both).expect_err("two names"),
+        "cannot specify both flags: --experimental-enable-lease-checkpoint=false and \
+         --feature-gates=LeaseCheckpoint=true at the same time, please just use --feature-gates=LeaseCheckpoint=true"
+    );
+    let text = "invalid value \"Nope=true\" for flag -feature-gates: unrecognized feature gate: Nope";
+    check_usage("--feature-gates=Nope=true", text);
+    let given = settings("", &[("ETCD_FEATURE_GATES", "LeaseCheckpoint=true")]);
+    assert!(Config::read(&given).expect("a variable").lease_checkpoints);
+}
