@@ -13,11 +13,13 @@ use bytes::Bytes;
 use consensus::{Mailbox, PeerState, SnapshotMark, SnapshotSource, Survey};
 use parking_lot::Mutex;
 use snap::{Manifest, SnapshotId, prune, read_piece};
+use telemetry::Registry;
 use types::{ClusterId, Index, MemberId};
 
 use crate::applier::Applier;
 use crate::errand::Errand;
 use crate::rooms::Wing;
+use crate::sending::Sends;
 
 /// A snapshot that nobody has asked for in this time is removed.
 const IDLE_MAX: Duration = Duration::from_mins(1);
@@ -32,6 +34,7 @@ pub(crate) struct Depot {
     folder: Option<PathBuf>,
     stock: Mutex<Stock>,
     errands: Arc<Mailbox<Errand>>,
+    sends: Sends,
 }
 
 #[derive(Default)]
@@ -45,13 +48,20 @@ struct Item {
     mark: SnapshotMark,
     id: SnapshotId,
     manifest: Bytes,
+    // The file that is fetched last.
+    last_file: String,
     made: Instant,
     used: Instant,
 }
 
 impl Depot {
-    pub(crate) fn new(cluster: ClusterId, folder: Option<PathBuf>, errands: Arc<Mailbox<Errand>>) -> Self {
-        Self { cluster, folder, stock: Mutex::default(), errands }
+    pub(crate) fn new(
+        cluster: ClusterId,
+        folder: Option<PathBuf>,
+        errands: Arc<Mailbox<Errand>>,
+        registry: &Registry,
+    ) -> Self {
+        Self { cluster, folder, stock: Mutex::default(), errands, sends: Sends::new(registry) }
     }
 
     /// Where snapshots lie; what is in there a start removes.
@@ -105,8 +115,9 @@ impl Depot {
             learners: taken.learners,
             id: id.to_string().into(),
         };
+        let last_file = manifest.files().last().map(|file| file.name().to_owned()).unwrap_or_default();
         let made = Instant::now();
-        Ok(Item { mark, id, manifest: manifest.encode(), made, used: made })
+        Ok(Item { mark, id, manifest: manifest.encode(), last_file, made, used: made })
     }
 
     /// The log behind this index is needed by who fetches a snapshot, or will fetch the one that is being made.
@@ -120,6 +131,7 @@ impl Depot {
 
     /// Removes what nobody fetches any more. Who is installing one is still in touch, and goes on behind it.
     pub(crate) fn clean(&self, survey: &Survey) {
+        self.sends.forget(IDLE_MAX);
         let Some(folder) = &self.folder else { return };
         if survey.peers.iter().any(|peer| peer.active && peer.state == PeerState::Snapshot) {
             return;
@@ -139,24 +151,34 @@ impl Depot {
         }
     }
 
-    /// The manifest of a snapshot that may be fetched.
-    pub(crate) fn manifest(&self, id: &str) -> Option<Bytes> {
-        self.with(id, |item| item.manifest.clone())
+    /// The manifest of a snapshot that may be fetched, for this member if it is one.
+    pub(crate) fn manifest(&self, to: Option<MemberId>, id: &str) -> Option<Bytes> {
+        let (id, manifest) = self.with(id, |item| (item.id, item.manifest.clone()))?;
+        if let Some(to) = to {
+            self.sends.begins(to, id);
+        }
+        Some(manifest)
     }
 
-    /// A piece of one of its files.
+    /// A piece of one of its files, for this member if it is one.
     pub(crate) fn piece(
         &self,
+        to: Option<MemberId>,
         id: &str,
         file: &str,
         offset: u64,
         length_max: usize,
     ) -> io::Result<Option<Bytes>> {
-        let folder = self.with(id, |item| item.id.send_folder());
-        match (&self.folder, folder) {
-            (Some(snap), Some(folder)) => read_piece(&snap.join(folder), file, offset, length_max),
-            _ => Ok(None),
+        let found = self.with(id, |item| (item.id, item.last_file == file));
+        let (Some(snap), Some((id, is_last))) = (&self.folder, found) else { return Ok(None) };
+        let piece = read_piece(&snap.join(id.send_folder()), file, offset, length_max)?;
+        if let Some(to) = to {
+            self.sends.goes_on(to, id);
+            if is_last && piece.as_ref().is_some_and(Bytes::is_empty) {
+                self.sends.ends(to, id);
+            }
         }
+        Ok(piece)
     }
 
     fn with<T>(&self, id: &str, look: impl FnOnce(&Item) -> T) -> Option<T> {

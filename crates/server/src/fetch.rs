@@ -236,7 +236,9 @@ impl Fetcher {
                 return Err(Break::Failed(format!("the file {} ends too early", wanted.file)));
             }
         }
+        let came = Instant::now();
         receiver.finish().map_err(failed)?;
+        self.work.snapshot_synced.record(came.elapsed());
         Ok(bytes)
     }
 

@@ -57,7 +57,12 @@ impl Member {
 
     /// How a lease stands: its keys as this member knows them, its time as the leader does.
     pub(crate) async fn time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
-        self.linearize(Consistency::Linearizable).await?;
+        let leaderless = |fault| {
+            // As etcd tells them apart.
+            let nobody = self.house.shared.leader() == MemberId(0);
+            if nobody && fault == Fault::TimedOut { Fault::NoLeader } else { fault }
+        };
+        self.linearize(Consistency::Linearizable).await.map_err(leaderless)?;
         let mut status = LeaseStatus { id, ttl: -1, granted_ttl: 0, keys: Vec::new() };
         let terms = self.house.wing.look().leases.get(id);
         let left = match terms {

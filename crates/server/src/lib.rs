@@ -22,6 +22,7 @@ mod leases;
 mod member;
 mod parts;
 mod rooms;
+mod sending;
 mod v2auth;
 
 mod admission;

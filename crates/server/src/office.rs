@@ -22,6 +22,11 @@ impl Clerk {
     pub(crate) fn new(wing: Arc<Wing>, depot: Arc<Depot>, inquiries: Inquiries) -> Self {
         Self { wing, depot, inquiries }
     }
+
+    /// A visitor who is a member as far as this one knows: only of these it is counted what they fetch.
+    fn known(&self, visitor: MemberId) -> Option<MemberId> {
+        self.wing.look().members.contains(visitor).then_some(visitor)
+    }
 }
 
 impl Office for Clerk {
@@ -46,17 +51,18 @@ impl Office for Clerk {
         Box::pin(courier::inquire(self.inquiries.clone(), question))
     }
 
-    fn snapshot(&self, id: &str) -> io::Result<Option<Bytes>> {
-        Ok(self.depot.manifest(id))
+    fn snapshot(&self, visitor: MemberId, id: &str) -> io::Result<Option<Bytes>> {
+        Ok(self.depot.manifest(self.known(visitor), id))
     }
 
     fn snapshot_piece(
         &self,
+        visitor: MemberId,
         id: &str,
         file: &str,
         offset: u64,
         length_max: usize,
     ) -> io::Result<Option<Bytes>> {
-        self.depot.piece(id, file, offset, length_max)
+        self.depot.piece(self.known(visitor), id, file, offset, length_max)
     }
 }

@@ -157,7 +157,7 @@ impl Member {
         };
         let errands = Arc::new(Mailbox::new());
         let snap = site.as_deref().map(Site::snap);
-        let depot = Arc::new(Depot::new(cluster, snap, Arc::clone(&errands)));
+        let depot = Arc::new(Depot::new(cluster, snap, Arc::clone(&errands), &config.registry));
         let replica =
             Replica::new(&replica_config, wal.reader(), recovered.hard_state, Arc::clone(&depot) as _)?;
         tracing::info!(

@@ -22,6 +22,8 @@ pub(crate) struct WorkMeasures {
     /// Snapshots that are being installed.
     pub(crate) installing: Gauge,
     snapshot_saved: Histogram,
+    /// Fetched snapshots, from the last byte until they were checked and on disk.
+    pub(crate) snapshot_synced: Histogram,
     sweep_pause: Histogram,
     sweep_total: Histogram,
     sweep_keys: Counter,
@@ -57,6 +59,11 @@ impl WorkMeasures {
                 "etcd_snap_db_save_total_duration_seconds",
                 "Snapshots that were fetched, until they were checked and on disk.",
                 Buckets::exponential(0.1, 2.0, 10),
+            ),
+            snapshot_synced: histogram(
+                "etcd_snap_db_fsync_duration_seconds",
+                "Snapshots that were fetched, from the last byte until they were checked and on disk.",
+                Buckets::WAIT,
             ),
             sweep_pause: histogram(
                 "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",

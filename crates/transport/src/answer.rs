@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::timeout;
-use types::{Index, MemberRecord};
+use types::{Index, MemberId, MemberRecord};
 
 use crate::frame::Packer;
 use crate::papers::{self, Refusal};
@@ -80,11 +80,12 @@ pub(crate) async fn answer(shared: &Arc<Shared>, visit: &Visit, request: &reques
             None => not_found("404 page not found"),
             Some(_) if !is_get => fault(StatusCode::BAD_REQUEST, "a stream needs HTTP/2 and a lane"),
             Some(path) => {
-                if let Err(refusal) = shared.check(request) {
-                    return refused(shared, &refusal);
-                }
+                let visitor = match shared.check(request) {
+                    Ok(visitor) => visitor.member,
+                    Err(refusal) => return refused(shared, &refusal),
+                };
                 visit.is_member();
-                to_member(shared, path, request.uri.query().unwrap_or_default()).await
+                to_member(shared, visitor, path, request.uri.query().unwrap_or_default()).await
             }
         },
     }
@@ -131,7 +132,7 @@ fn etcd(shared: &Shared, request: &request::Parts) -> Response<Reply> {
     with_cluster(shared, fault(StatusCode::PRECONDITION_FAILED, sentence))
 }
 
-async fn to_member(shared: &Arc<Shared>, path: &str, query: &str) -> Response<Reply> {
+async fn to_member(shared: &Arc<Shared>, visitor: MemberId, path: &str, query: &str) -> Response<Reply> {
     let mut steps = path.splitn(3, '/');
     match (steps.next(), steps.next(), steps.next()) {
         (Some("fingerprint"), None, None) => {
@@ -147,11 +148,11 @@ async fn to_member(shared: &Arc<Shared>, path: &str, query: &str) -> Response<Re
                 return fault(StatusCode::SERVICE_UNAVAILABLE, "too many fetch at once");
             };
             match file {
-                None => manifest(shared, id.to_owned()).await,
+                None => manifest(shared, visitor, id.to_owned()).await,
                 Some(file) => {
                     let offset = number(query, "offset").unwrap_or(0);
-                    let source =
-                        Source { shared: Arc::clone(shared), id: id.to_owned(), file: file.to_owned() };
+                    let (shared, id, file) = (Arc::clone(shared), id.to_owned(), file.to_owned());
+                    let source = Source { shared, visitor, id, file };
                     self::file(source, offset, place).await
                 }
             }
@@ -160,9 +161,9 @@ async fn to_member(shared: &Arc<Shared>, path: &str, query: &str) -> Response<Re
     }
 }
 
-async fn manifest(shared: &Arc<Shared>, id: String) -> Response<Reply> {
+async fn manifest(shared: &Arc<Shared>, visitor: MemberId, id: String) -> Response<Reply> {
     let office = Arc::clone(&shared.office);
-    match settled(shared.handle.spawn_blocking(move || office.snapshot(&id)).await) {
+    match settled(shared.handle.spawn_blocking(move || office.snapshot(visitor, &id)).await) {
         Ok(Some(manifest)) => text(StatusCode::OK, "application/octet-stream", manifest),
         Ok(None) => not_found("no such snapshot"),
         Err(error) => fault(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -171,6 +172,7 @@ async fn manifest(shared: &Arc<Shared>, id: String) -> Response<Reply> {
 
 struct Source {
     shared: Arc<Shared>,
+    visitor: MemberId,
     id: String,
     file: String,
 }
@@ -179,7 +181,8 @@ impl Source {
     async fn read(self, offset: u64) -> (Self, io::Result<Option<Bytes>>) {
         let handle = self.shared.handle.clone();
         let (office, id, file) = (Arc::clone(&self.shared.office), self.id.clone(), self.file.clone());
-        let read = move || office.snapshot_piece(&id, &file, offset, PIECE_BYTES);
+        let visitor = self.visitor;
+        let read = move || office.snapshot_piece(visitor, &id, &file, offset, PIECE_BYTES);
         (self, settled(handle.spawn_blocking(read).await))
     }
 }

@@ -108,14 +108,15 @@ pub trait Office: Send + Sync + 'static {
     /// The answer to a question of at most [`INQUIRY_BYTES_MAX`] bytes that another member asks.
     fn inquire(&self, question: Bytes) -> Inquired;
 
-    /// The encoded manifest of a snapshot that may be fetched, or `None` if there is no such. May read files: it is
+    /// The encoded manifest of a snapshot that `visitor` may fetch, or `None` if there is no such. May read files: it is
     /// called where that is allowed.
-    fn snapshot(&self, id: &str) -> io::Result<Option<Bytes>>;
+    fn snapshot(&self, visitor: MemberId, id: &str) -> io::Result<Option<Bytes>>;
 
     /// At most `length_max` bytes of a snapshot's file from `offset` on; empty behind its end, `None` if there is
     /// no such file. May read files, as above.
     fn snapshot_piece(
         &self,
+        visitor: MemberId,
         id: &str,
         file: &str,
         offset: u64,

@@ -109,11 +109,18 @@ impl Office for Desk {
         Box::pin(async move { question.strip_prefix(b"echo ").map(Bytes::copy_from_slice) })
     }
 
-    fn snapshot(&self, id: &str) -> io::Result<Option<Bytes>> {
+    fn snapshot(&self, _visitor: MemberId, id: &str) -> io::Result<Option<Bytes>> {
         Ok((id == "5-1").then(|| Bytes::from_static(b"manifest")))
     }
 
-    fn snapshot_piece(&self, id: &str, file: &str, offset: u64, most: usize) -> io::Result<Option<Bytes>> {
+    fn snapshot_piece(
+        &self,
+        _visitor: MemberId,
+        id: &str,
+        file: &str,
+        offset: u64,
+        most: usize,
+    ) -> io::Result<Option<Bytes>> {
         if (id, file) != ("5-1", "a/b") {
             return Ok(None);
         }

@@ -10,12 +10,23 @@ use crate::Config;
 use crate::tests::{everything, put};
 
 /// Next to nothing is kept of the log.
-pub(super) fn forgetful(config: Config) -> Config {
+fn forgetful(config: Config) -> Config {
     Config { replay_bytes_max: 64 << 10, log_bytes_kept: 1 << 10, segment_bytes: 64 << 10, ..config }
 }
 
+/// Three members, one of which has one key of all, is stopped, and needs a snapshot when it is started again.
+pub(super) async fn with_one_away() -> (Cluster, usize) {
+    let mut cluster = Cluster::with(3, forgetful).await;
+    let away = cluster.follower().await;
+    cluster.member(away).put(put("a", "1")).await.expect("written");
+    cluster.agree().await;
+    cluster.stop(away);
+    write_a_lot(&cluster).await;
+    (cluster, away)
+}
+
 /// Until the leader's log begins long after its beginning.
-pub(super) async fn write_a_lot(cluster: &Cluster) {
+async fn write_a_lot(cluster: &Cluster) {
     let writer = cluster.leader().await;
     let house = &cluster.member(writer).house;
     for _ in 0..600 {
@@ -27,10 +38,7 @@ pub(super) async fn write_a_lot(cluster: &Cluster) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_was_away_for_too_long_gets_a_snapshot() {
-    let mut cluster = Cluster::with(3, forgetful).await;
-    let away = cluster.follower().await;
-    cluster.stop(away);
-    write_a_lot(&cluster).await;
+    let (mut cluster, away) = with_one_away().await;
     cluster.restart(away);
     cluster.ready(away).await;
     let seen = everything(cluster.member(away), Consistency::Linearizable).await;
@@ -49,12 +57,7 @@ async fn a_member_that_was_away_for_too_long_gets_a_snapshot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_go_on_while_a_snapshot_is_installed() {
-    let mut cluster = Cluster::with(3, forgetful).await;
-    let slow = cluster.follower().await;
-    cluster.member(slow).put(put("a", "1")).await.expect("written");
-    cluster.agree().await;
-    cluster.stop(slow);
-    write_a_lot(&cluster).await;
+    let (mut cluster, slow) = with_one_away().await;
     cluster.restart(slow);
     let reader = Arc::clone(cluster.member(slow));
     let stop = Arc::new(AtomicBool::new(false));

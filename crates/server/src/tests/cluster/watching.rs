@@ -3,7 +3,7 @@
 use api::{Fault, Member as _, WatchBody};
 use types::{KeyRange, MemberId};
 
-use super::catching_up::{forgetful, write_a_lot};
+use super::catching_up::with_one_away;
 use super::{Cluster, PATIENCE, until};
 use crate::tests::put;
 use crate::tests::watches::{next, spec};
@@ -35,12 +35,7 @@ async fn a_stream_that_wants_a_leader_ends_without_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_goes_on_while_a_snapshot_is_installed() {
-    let mut cluster = Cluster::with(3, forgetful).await;
-    let slow = cluster.follower().await;
-    cluster.member(slow).put(put("a", "1")).await.expect("written");
-    cluster.agree().await;
-    cluster.stop(slow);
-    write_a_lot(&cluster).await;
+    let (mut cluster, slow) = with_one_away().await;
     let leader = cluster.leader().await;
     let newest = cluster.member(leader).header().revision.0;
     cluster.restart(slow);
