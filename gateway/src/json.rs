@@ -78,7 +78,7 @@ fn find(method: &Method, path: &str) -> Result<Rpc, Refusal> {
 async fn call(rpc: Rpc, request: Request<'_>) -> Result<Vec<u8>, Refusal> {
     let shared = request.shared.as_ref();
     let body = read(shared, request.body).await?;
-    let metadata = Metadata::of_json(request.headers);
+    let metadata = Metadata::of_json(request.headers)?;
     let guest = OnceLock::new();
     let call = Call { shared, rpc, metadata, body, guest: &guest };
     with_unary!(rpc, act => call.run(act).await, _ => Err(Refusal::unimplemented(rpc.names().1)))
@@ -87,7 +87,7 @@ async fn call(rpc: Rpc, request: Request<'_>) -> Result<Vec<u8>, Refusal> {
 async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusal> {
     let shared = Arc::clone(request.shared);
     let bytes_max = body_bytes_max(&shared);
-    let metadata = Metadata::of_json(request.headers);
+    let metadata = Metadata::of_json(request.headers)?;
     let mut values = Values::new(Arc::clone(&shared), rpc, request.body, bytes_max);
     values.begin().await?;
     let lines = Lines(shared.forms.of(rpc).clone());
@@ -162,12 +162,7 @@ impl<'a> Call<'a> {
         } else {
             self.shared.meters.received(meters, bytes, self.metadata.version());
             let acting = self.act(act, request);
-            match self.metadata.time_left() {
-                None => acting.await,
-                Some(left) => {
-                    tokio::time::timeout(left, acting).await.unwrap_or_else(|_| Err(Refusal::out_of_time()))
-                }
-            }
+            Metadata::in_time(self.metadata.time_left(), acting).await
         };
         if let Ok(response) = &outcome {
             self.shared.meters.sent(meters, response.encoded_len());

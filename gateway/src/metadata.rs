@@ -15,6 +15,12 @@ use crate::refusal::Refusal;
 /// How JSON clients name what shall go on as metadata.
 const FORWARDED: &str = "grpc-metadata-";
 
+/// How long the caller waits.
+const TIMEOUT: &str = "grpc-timeout";
+
+/// Who waits for less has given up before anything can be answered.
+const TIME_MIN: Duration = Duration::from_micros(50);
+
 /// The metadata of one call.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata(HeaderMap);
@@ -26,19 +32,26 @@ impl Metadata {
     }
 
     /// Of a JSON request: its authorization, its time, and what it says is metadata.
-    pub(crate) fn of_json(headers: &HeaderMap) -> Self {
+    pub(crate) fn of_json(headers: &HeaderMap) -> Result<Self, Refusal> {
         let mut metadata = HeaderMap::new();
         for (name, value) in headers {
             let forwarded = match name.as_str().strip_prefix(FORWARDED) {
                 Some(rest) => HeaderName::from_bytes(rest.as_bytes()).ok(),
-                None if name == AUTHORIZATION || name == "grpc-timeout" => Some(name.clone()),
+                None if name == AUTHORIZATION || name == TIMEOUT => Some(name.clone()),
                 None => None,
             };
             if let Some(name) = forwarded {
                 metadata.append(name, value.clone());
             }
         }
-        Self(metadata)
+        let metadata = Self(metadata);
+        match metadata.0.get(TIMEOUT) {
+            Some(text) if metadata.time_left().is_none() => {
+                let text = String::from_utf8_lossy(text.as_bytes());
+                Err(Refusal::new(Code::InvalidArgument, format!("invalid grpc-timeout: {text}")))
+            }
+            _ => Ok(metadata),
+        }
     }
 
     /// What the call says of its caller; `peer_name` is what his certificate says, where that counts.
@@ -68,7 +81,7 @@ impl Metadata {
 
     /// The time that the caller gives: up to eight digits and a unit. A time that cannot be read is none.
     pub(crate) fn time_left(&self) -> Option<Duration> {
-        let text = self.0.get("grpc-timeout")?.to_str().ok()?;
+        let text = self.0.get(TIMEOUT)?.to_str().ok()?;
         let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
         let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
         Some(match unit {
@@ -80,6 +93,20 @@ impl Metadata {
             "n" => Duration::from_nanos(amount),
             _ => return None,
         })
+    }
+
+    /// What comes of a call in the time that the caller gives.
+    pub(crate) async fn in_time<T>(
+        time_left: Option<Duration>,
+        acting: impl Future<Output = Result<T, Refusal>>,
+    ) -> Result<T, Refusal> {
+        match time_left {
+            None => acting.await,
+            Some(left) if left < TIME_MIN => Err(Refusal::out_of_time()),
+            Some(left) => {
+                tokio::time::timeout(left, acting).await.unwrap_or_else(|_| Err(Refusal::out_of_time()))
+            }
+        }
     }
 
     /// What etcd asks of every call, whatever it does.

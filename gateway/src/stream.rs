@@ -247,9 +247,7 @@ impl Streamed {
         let running = begin(call);
         let running: Running = match time_left {
             None => running,
-            Some(left) => Box::pin(async move {
-                tokio::time::timeout(left, running).await.unwrap_or_else(|_| Err(Refusal::out_of_time()))
-            }),
+            Some(_) => Box::pin(Metadata::in_time(time_left, running)),
         };
         let running = Some(running);
         Self { running, tray, json, outcome: None, begun: false, leave, tally, busy: None }

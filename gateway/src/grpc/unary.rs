@@ -45,13 +45,7 @@ impl<'a> Call<'a> {
         let gzip = encoding == Encoding::Gzip;
         let time_left = self.metadata.time_left();
         let acting = self.act(encoding, act);
-        let outcome = match time_left {
-            None => acting.await,
-            Some(left) => {
-                tokio::time::timeout(left, acting).await.unwrap_or_else(|_| Err(Refusal::out_of_time()))
-            }
-        };
-        match outcome {
+        match Metadata::in_time(time_left, acting).await {
             Ok(answer) => {
                 let mut framed = BytesMut::new();
                 frame::put(&mut framed, &answer, gzip);
