@@ -7,6 +7,7 @@
 
 mod markdown;
 mod port;
+mod process;
 mod wait;
 
 pub mod allowed;

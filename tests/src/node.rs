@@ -1,20 +1,16 @@
 //! One server process, ours or real etcd, started with the same flags on a folder and ports of its own.
-//!
-//! INVARIANT: a process started here is ended here, by its process id, however the test ends.
 
-use std::fs::{self, File};
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::{env, thread};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::http1;
 use crate::port;
+use crate::process::Process;
 use crate::wait::{PATIENCE, until};
 
 /// Starts are tried again with other ports when somebody was faster at taking one.
@@ -136,12 +132,11 @@ pub fn cache() -> anyhow::Result<PathBuf> {
 /// failed, its log is shown first.
 #[derive(Debug)]
 pub struct Node {
-    program: Program,
+    process: Process,
     folder: TempDir,
     client_port: u16,
     peer_port: u16,
     flags: Vec<String>,
-    child: Option<Child>,
 }
 
 impl Node {
@@ -150,13 +145,14 @@ impl Node {
         let mut last = None;
         for _ in 0..STARTS_MAX {
             let (client_port, peer_port) = port::free_pair().context("find free ports")?;
+            let folder =
+                tempfile::Builder::new().prefix("kvorum-test-").tempdir().context("make a folder")?;
             let mut node = Self {
-                program: program.clone(),
-                folder: tempfile::Builder::new().prefix("kvorum-test-").tempdir().context("make a folder")?,
+                process: Process::new("it", program.clone(), folder.path().to_owned()),
+                folder,
                 client_port,
                 peer_port,
                 flags: flags.iter().map(ToString::to_string).collect(),
-                child: None,
             };
             match node.restart() {
                 Ok(()) => return Ok(node),
@@ -188,7 +184,7 @@ impl Node {
 
     /// Which server it is.
     pub fn flavor(&self) -> Flavor {
-        self.program.flavor
+        self.process.program().flavor
     }
 
     /// Starts the process on what is in the folder and waits until it serves.
@@ -199,80 +195,8 @@ impl Node {
 
     /// Starts the process and does not wait for anything.
     pub fn spawn(&mut self) -> anyhow::Result<()> {
-        ensure!(self.child.is_none(), "it is already running");
-        let log = File::options().create(true).append(true).open(self.log_path()).context("open the log")?;
-        let child = Command::new(&self.program.path)
-            .args(self.usual_flags())
-            .args(&self.flags)
-            .env_remove("ETCD_BINARY")
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("share the log")?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {}", self.program.path.display()))?;
-        self.child = Some(child);
-        Ok(())
-    }
-
-    /// Waits until it answers as healthy and has decided its version.
-    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
-        let address = self.address();
-        let mut ended = None;
-        let ready = until(PATIENCE, || {
-            ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            (ended.is_some() || serves(address)).then_some(())
-        });
-        if let Some(status) = ended {
-            self.child = None;
-            bail!("it ended at its start with {status}; its log:\n{}", self.log_tail());
-        }
-        ensure!(ready.is_some(), "it does not serve after {PATIENCE:?}; its log:\n{}", self.log_tail());
-        Ok(())
-    }
-
-    /// Ends the process as a power cut would: kill -9.
-    pub fn kill(&mut self) -> anyhow::Result<()> {
-        let mut child = self.child.take().context("it is not running")?;
-        child.kill().context("kill -9")?;
-        child.wait().context("wait for the killed process")?;
-        Ok(())
-    }
-
-    /// Asks the process to end (SIGTERM) and answers how it did.
-    pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
-        let child = self.child.as_mut().context("it is not running")?;
-        let pid = child.id().to_string();
-        ensure!(Command::new("kill").args(["-TERM", &pid]).status()?.success(), "SIGTERM was not delivered");
-        let status = until(PATIENCE, || child.try_wait().ok().flatten());
-        let status = status.with_context(|| format!("it ignores SIGTERM; its log:\n{}", self.log_tail()))?;
-        self.child = None;
-        Ok(status)
-    }
-
-    /// Whether the process is still there.
-    pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-    }
-
-    /// The last of what it logged.
-    pub fn log_tail(&self) -> String {
-        const LINES_MAX: usize = 40;
-        let text = fs::read(self.log_path()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(LINES_MAX)..).unwrap_or_default();
-        format!("    {}", last.join("\n    "))
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.folder.path().join("log")
-    }
-
-    fn usual_flags(&self) -> Vec<String> {
-        let client = self.url();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
-        let mut flags: Vec<String> = [
+        let (client, peer) = (self.url(), format!("http://127.0.0.1:{}", self.peer_port));
+        let flags = [
             ("--name", "default"),
             ("--data-dir", "data"),
             ("--listen-client-urls", &client),
@@ -280,34 +204,43 @@ impl Node {
             ("--listen-peer-urls", &peer),
             ("--initial-advertise-peer-urls", &peer),
             ("--initial-cluster", &format!("default={peer}")),
-        ]
-        .into_iter()
-        .flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()])
-        .collect();
-        flags.push("--enable-v2=true".to_owned());
-        if self.program.flavor == Flavor::Etcd {
-            flags.extend(["--logger=zap", "--log-outputs=stderr"].map(str::to_owned));
-        }
-        flags
+        ];
+        self.process.spawn(&flags, &self.flags, &[])
+    }
+
+    /// Waits until it answers as healthy and has decided its version.
+    pub fn wait_ready(&mut self) -> anyhow::Result<()> {
+        let address = self.address();
+        self.process.wait_ready(address)
+    }
+
+    /// Ends the process as a power cut would: kill -9.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()
+    }
+
+    /// Asks the process to end (SIGTERM) and answers how it did.
+    pub fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.process.signal(Signal::TERM)?;
+        self.process.wait_ended()
+    }
+
+    /// Whether the process is still there.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// The last of what it logged.
+    pub fn log_tail(&self) -> String {
+        self.process.log_tail()
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if self.child.is_some() && self.kill().is_err() {
-            eprintln!("{} could not be ended", self.program.path.display());
-        }
         if thread::panicking() {
-            eprintln!("the log of {} ends with:\n{}", self.program.path.display(), self.log_tail());
+            let program = self.process.program().path.display();
+            eprintln!("the log of {program} ends with:\n{}", self.log_tail());
         }
     }
-}
-
-/// Whether a server there answers as healthy and knows the version of its cluster.
-fn serves(address: SocketAddr) -> bool {
-    let get = |target: &str| -> io::Result<http1::Reply> {
-        http1::exchange(address, &http1::request("GET", target, &[], None), Duration::from_secs(5))
-    };
-    let healthy = get("/health").is_ok_and(|reply| reply.status == 200);
-    healthy && get("/version").is_ok_and(|reply| !reply.body_text().contains("not_decided"))
 }

@@ -1,20 +1,17 @@
 //! One process of a cluster: its flags, its folder, its ports, and what an operator or a bad day does to it.
-//!
-//! INVARIANT: a process started here is ended here, by its process id, however the test ends.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::process::ExitStatus;
 
-use anyhow::{Context, bail, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use anyhow::Context;
+use rustix::process::Signal;
 
 use crate::client::Client;
-use crate::http1;
 use crate::node::{Flavor, Program};
+use crate::process::{Process, serves};
 use crate::wait::{PATIENCE, until};
 
 /// What a member is told at its start; a test changes it as an operator changes a unit file.
@@ -57,16 +54,15 @@ impl Setup {
 pub struct Member {
     /// What it is told at its next start.
     pub setup: Setup,
-    program: Program,
-    folder: PathBuf,
-    child: Option<Child>,
+    process: Process,
 }
 
 impl Member {
     /// A member that was never started; everything of it lies in `folder`.
     pub(crate) fn new(program: Program, setup: Setup, folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder).context("make the folder of a member")?;
-        Ok(Self { setup, program, folder, child: None })
+        let process = Process::new(&setup.name, program, folder);
+        Ok(Self { setup, process })
     }
 
     /// Where clients reach it.
@@ -81,35 +77,38 @@ impl Member {
 
     /// The folder with its data.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.join("data")
+        self.folder().join("data")
     }
 
     /// Which server it is.
     pub fn flavor(&self) -> Flavor {
-        self.program.flavor
+        self.process.program().flavor
     }
 
     /// The process id while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.process.id()
     }
 
     /// Starts the process and waits for nothing.
     pub fn spawn(&mut self) -> anyhow::Result<()> {
-        ensure!(self.child.is_none(), "{} is already running", self.setup.name);
-        let log = File::options().create(true).append(true).open(self.log_path()).context("open the log")?;
-        let child = Command::new(&self.program.path)
-            .args(self.arguments())
-            .env_remove("ETCD_BINARY")
-            .envs(self.setup.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("share the log")?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("start {}", self.program.path.display()))?;
-        self.child = Some(child);
-        Ok(())
+        let setup = &self.setup;
+        let (client, peer) = (setup.client_url(), setup.peer_url());
+        let listen_peer = format!("http://127.0.0.1:{}", setup.peer_port);
+        let mut flags = vec![
+            ("--name", setup.name.as_str()),
+            ("--data-dir", "data"),
+            ("--listen-client-urls", &client),
+            ("--advertise-client-urls", &client),
+            ("--listen-peer-urls", &listen_peer),
+            ("--initial-advertise-peer-urls", &peer),
+            ("--initial-cluster-state", setup.state),
+            ("--initial-cluster-token", &setup.token),
+        ];
+        if !setup.initial_cluster.is_empty() {
+            flags.push(("--initial-cluster", &setup.initial_cluster));
+        }
+        self.process.spawn(&flags, &setup.flags, &setup.environment)
     }
 
     /// Starts the process and waits until it serves.
@@ -121,18 +120,7 @@ impl Member {
     /// Waits until it answers as healthy (it knows a leader and can read) and knows the cluster's version.
     pub fn wait_ready(&mut self) -> anyhow::Result<()> {
         let address = self.address();
-        let mut ended = None;
-        let ready = until(PATIENCE, || {
-            ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            (ended.is_some() || serves(address)).then_some(())
-        });
-        let name = &self.setup.name;
-        if let Some(status) = ended {
-            self.child = None;
-            bail!("{name} ended at its start with {status}; its log:\n{}", self.log_tail());
-        }
-        ensure!(ready.is_some(), "{name} does not serve after {PATIENCE:?}; its log:\n{}", self.log_tail());
-        Ok(())
+        self.process.wait_ready(address)
     }
 
     /// Whether it answers as healthy at this moment.
@@ -142,26 +130,17 @@ impl Member {
 
     /// Waits until it ended by itself; answers how.
     pub fn wait_ended(&mut self) -> anyhow::Result<ExitStatus> {
-        let child = self.child.as_mut().context("it is not running")?;
-        let status = until(PATIENCE, || child.try_wait().ok().flatten());
-        let status = status.with_context(|| {
-            format!("{} goes on after {PATIENCE:?}; its log:\n{}", self.setup.name, self.log_tail())
-        })?;
-        self.child = None;
-        Ok(status)
+        self.process.wait_ended()
     }
 
     /// Ends the process as a power cut would: kill -9. A paused one too.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        let mut child = self.child.take().with_context(|| format!("{} is not running", self.setup.name))?;
-        child.kill().context("kill -9")?;
-        child.wait().context("wait for the killed process")?;
-        Ok(())
+        self.process.kill()
     }
 
     /// Asks the process to end (SIGTERM), without waiting.
     pub fn ask_to_end(&self) -> anyhow::Result<()> {
-        self.signal(Signal::TERM)
+        self.process.signal(Signal::TERM)
     }
 
     /// Asks the process to end (SIGTERM) and waits until it has.
@@ -172,17 +151,17 @@ impl Member {
 
     /// Pauses the process (SIGSTOP): its sockets stay open, and it does nothing.
     pub fn pause(&self) -> anyhow::Result<()> {
-        self.signal(Signal::STOP)
+        self.process.signal(Signal::STOP)
     }
 
     /// Lets a paused process go on (SIGCONT).
     pub fn resume(&self) -> anyhow::Result<()> {
-        self.signal(Signal::CONT)
+        self.process.signal(Signal::CONT)
     }
 
     /// Whether the process is still there.
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        self.process.is_running()
     }
 
     /// Throws its data away, as on a new disk.
@@ -197,16 +176,12 @@ impl Member {
 
     /// Everything that it logged.
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+        self.process.log()
     }
 
     /// The last of what it logged.
     pub fn log_tail(&self) -> String {
-        const LINES_MAX: usize = 30;
-        let text = self.log();
-        let lines: Vec<&str> = text.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(LINES_MAX)..).unwrap_or_default();
-        format!("    {}", last.join("\n    "))
+        self.process.log_tail()
     }
 
     /// Waits until its log holds one of these words; quotes may be escaped there.
@@ -222,59 +197,6 @@ impl Member {
 
     /// The folder of the member: its log, and its data beside it.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.process.folder()
     }
-
-    fn log_path(&self) -> PathBuf {
-        self.folder.join("log")
-    }
-
-    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        let child = self.child.as_ref().with_context(|| format!("{} is not running", self.setup.name))?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).context("a process id")?;
-        kill_process(pid, signal).context("send a signal")
-    }
-
-    fn arguments(&self) -> Vec<String> {
-        let setup = &self.setup;
-        let listen_peer = format!("http://127.0.0.1:{}", setup.peer_port);
-        let mut flags: Vec<String> = [
-            ("--name", setup.name.as_str()),
-            ("--data-dir", "data"),
-            ("--listen-client-urls", &setup.client_url()),
-            ("--advertise-client-urls", &setup.client_url()),
-            ("--listen-peer-urls", &listen_peer),
-            ("--initial-advertise-peer-urls", &setup.peer_url()),
-            ("--initial-cluster", &setup.initial_cluster),
-            ("--initial-cluster-state", setup.state),
-            ("--initial-cluster-token", &setup.token),
-        ]
-        .into_iter()
-        .filter(|(flag, value)| *flag != "--initial-cluster" || !value.is_empty())
-        .flat_map(|(flag, value)| [flag.to_owned(), value.to_owned()])
-        .collect();
-        flags.push("--enable-v2=true".to_owned());
-        if self.program.flavor == Flavor::Etcd {
-            flags.extend(["--logger=zap", "--log-outputs=stderr"].map(str::to_owned));
-        }
-        flags.extend(setup.flags.iter().cloned());
-        flags
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        if self.child.is_some() && self.kill().is_err() {
-            eprintln!("{} could not be ended", self.setup.name);
-        }
-    }
-}
-
-/// Whether a server there answers as healthy and knows the version of its cluster.
-fn serves(address: SocketAddr) -> bool {
-    let get = |target: &str| -> io::Result<http1::Reply> {
-        http1::exchange(address, &http1::request("GET", target, &[], None), Duration::from_secs(2))
-    };
-    let healthy = get("/health").is_ok_and(|reply| reply.status == 200);
-    healthy && get("/version").is_ok_and(|reply| !reply.body_text().contains("not_decided"))
 }

@@ -7,6 +7,7 @@ mod damage;
 mod differing;
 mod disk;
 mod failures;
+mod installing;
 mod membership;
 mod mistakes;
 mod paused;
