@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::cluster::Cluster;
+use super::filling::Filling;
 use super::points::Place;
 use super::server::{Seat, Server};
 use super::systems::System;
 use crate::call::{self, Caller, Census};
-use crate::load::{self, CONNECTIONS, Plan, Report, Until};
+use crate::load::Report;
 use crate::proc::{self, Memory};
-use crate::workload::{Kind, Shape};
+use crate::workload::Kind;
 
 /// Members that know each other for less than five seconds let nobody in (etcd's strict reconfiguration check).
 const ACCEPT_MAX: Duration = Duration::from_mins(1);
@@ -108,26 +109,9 @@ pub(super) async fn measure(
 }
 
 async fn fill(cluster: &Cluster, keys: u64, live: bool) -> Result<Report> {
-    let shape = Shape {
-        kind: Kind::FillEach,
-        keys,
-        key_bytes: 8,
-        value_bytes: 256,
-        clients: CLIENTS,
-        seed: 1,
-        endpoints: cluster.endpoints(Place::Leader, cluster.leader().await?.at, None),
-    };
-    let plan = Plan {
-        shape,
-        connections: CONNECTIONS,
-        rate: None,
-        until: Until::Calls(u64::MAX),
-        live,
-        server_pids: cluster.pids(),
-    };
-    let report = load::run(&plan).await?;
-    ensure!(report.failures == 0, "the keys could not be written: {:?}", report.failure_texts);
-    Ok(report)
+    let endpoints = cluster.endpoints(Place::Leader, cluster.leader().await?.at, None);
+    let server_pids = cluster.pids();
+    Filling { kind: Kind::FillEach, keys, clients: CLIENTS, endpoints, server_pids, live }.run().await
 }
 
 /// Asks until the answer is good, for a request that is refused while the cluster is not ready for it.

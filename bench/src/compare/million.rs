@@ -8,13 +8,14 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
+use super::filling::Filling;
 use super::server::Server;
 use super::systems::System;
 use crate::call::Caller;
-use crate::load::{self, CONNECTIONS, Plan, Report, Until};
+use crate::load::Report;
 use crate::proc::Memory;
 use crate::wire::protobuf as pb;
-use crate::workload::{Kind, Shape};
+use crate::workload::Kind;
 
 const PAGE_KEYS: u64 = 500;
 /// Pages at the beginning, in the middle and at the end whose median is shown.
@@ -76,7 +77,7 @@ pub(super) async fn measure(
     live: bool,
 ) -> Result<Million> {
     let mut server = Server::start(system, folder).await?;
-    let fill = fill(&server, Kind::Fill, keys, live).await?;
+    let fill = fill(&server, keys, live).await?;
     sleep(SETTLE).await;
     let memory = server.memory()?;
     let disk_bytes = server.disk_bytes()?;
@@ -86,7 +87,7 @@ pub(super) async fn measure(
     let restart = server.restart(system, &last).await?;
     let memory_restarted = server.memory()?;
     // Some writes of keys that are there, so that the crash finds something fresh in the log.
-    self::fill(&server, Kind::Fill, 10_000.min(keys), false).await?;
+    self::fill(&server, 10_000.min(keys), false).await?;
     server.kill()?;
     let crash = server.restart(system, &last).await?;
 
@@ -108,27 +109,9 @@ pub(super) async fn measure(
     })
 }
 
-async fn fill(server: &Server, kind: Kind, keys: u64, live: bool) -> Result<Report> {
-    let shape = Shape {
-        kind,
-        keys,
-        key_bytes: 8,
-        value_bytes: 256,
-        clients: CLIENTS,
-        seed: 1,
-        endpoints: vec![server.authority()],
-    };
-    let plan = Plan {
-        shape,
-        connections: CONNECTIONS,
-        rate: None,
-        until: Until::Calls(u64::MAX),
-        live,
-        server_pids: vec![server.pid()],
-    };
-    let report = load::run(&plan).await?;
-    ensure!(report.failures == 0, "the keys could not be written: {:?}", report.failure_texts);
-    Ok(report)
+async fn fill(server: &Server, keys: u64, live: bool) -> Result<Report> {
+    let (endpoints, server_pids) = (vec![server.authority()], vec![server.pid()]);
+    Filling { kind: Kind::Fill, keys, clients: CLIENTS, endpoints, server_pids, live }.run().await
 }
 
 /// Reads all keys as Kubernetes does: page by page, at the revision of the first page.

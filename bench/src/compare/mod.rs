@@ -4,6 +4,7 @@
 //! with every round and group, so that a machine that slows down does not always hit the same one.
 
 mod cluster;
+mod filling;
 mod join;
 mod machine;
 mod million;
