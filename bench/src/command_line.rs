@@ -231,8 +231,8 @@ fn compare_command() -> Command {
         .about("Runs etcd 3.4, etcd 3.5 and kvorum, alone or as clusters, one after the other with the same load")
         .arg(flag("quick", "Two seconds for each point, one round"))
         .arg(
-            text("systems", "NAMES", "Which of kvorum, etcd34, etcd351")
-                .default_value("kvorum,etcd34,etcd351"),
+            text("systems", "NAMES", "Which of kvorum, etcd34, etcd35")
+                .default_value("kvorum,etcd34,etcd35"),
         )
         .arg(text("media", "NAMES", "Which of tmpfs, disk").default_value("tmpfs,disk"))
         .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million, watch, lag, lease, expiry, idle, bulk; of clusters: put, read, slow, join [default: all]"))

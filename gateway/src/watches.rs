@@ -25,8 +25,9 @@ const EVENTS: u32 = 11;
 /// Requests that are taken one after the other before answers have their turn.
 const REQUESTS_MAX: usize = 256;
 
-/// Creations that are not answered yet; at the limit no request is read until some are.
-const OWED_MAX: usize = 4096;
+/// Creations that are not answered yet; at the limit no request is read until some are. They wait in memory, with their
+/// keys: what is idle later must not have cost more than it does then.
+const OWED_MAX: usize = 256;
 
 /// Serves the watches of one stream until the client goes, the member stops or the leader is lost.
 pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {

@@ -32,8 +32,8 @@ fn find_one(name: &str, kvorum: Option<&Path>) -> Result<System> {
     let (program, flags) = match name {
         "kvorum" => (kvorum_program(kvorum)?, vec!["--enable-v2=true"]),
         "etcd34" => (etcd34()?, etcd_flags),
-        "etcd351" => (etcd351()?, etcd_flags),
-        other => bail!("unknown system {other}: there are kvorum, etcd34 and etcd351"),
+        "etcd35" | "etcd351" => (etcd351()?, etcd_flags),
+        other => bail!("unknown system {other}: there are kvorum, etcd34 and etcd35"),
     };
     let version = version_of(&program)?;
     Ok(System { name: name.to_owned(), version, program, flags })

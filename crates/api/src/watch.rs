@@ -1,8 +1,9 @@
 //! Watches: what comes out of a stream of them. What is asked of one is in `types`.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use async_trait::async_trait;
 use types::{Revision, SharedEvent, WatchId, WatchSpec};
 
 use crate::{Fault, Header};
@@ -47,17 +48,23 @@ pub enum WatchBody {
 }
 
 /// The watches of one stream. Dropping it ends them all.
-#[async_trait]
 pub trait WatchStream: Send {
-    /// Begins a watch. The answer comes by [`WatchStream::next`].
+    /// Begins a watch. The answer comes by [`WatchStream::poll_next`].
     fn create(&mut self, spec: WatchSpec);
 
-    /// Ends a watch. The answer comes by [`WatchStream::next`]; there is none for a watch that is not there.
+    /// Ends a watch. The answer comes by [`WatchStream::poll_next`]; there is none for a watch that is not there.
     fn cancel(&mut self, id: WatchId);
 
     /// Asks for one progress answer about all watches, which comes when it holds.
     fn progress(&mut self);
 
-    /// The next answer; may be dropped while it waits without losing one. A fault ends the stream.
-    async fn next(&mut self) -> Result<WatchReply, Fault>;
+    /// The next answer. A fault ends the stream.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>>;
+}
+
+impl dyn WatchStream + '_ {
+    /// Waits for the next answer; may be dropped meanwhile without losing one.
+    pub async fn next(&mut self) -> Result<WatchReply, Fault> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
 }

@@ -13,14 +13,14 @@ use wal::{AppendError, Wal};
 
 use crate::aside::Fetch;
 use crate::envelope::Envelope;
-use crate::floor::{Floor, Input, Nudge, Turns};
+use crate::floor::{Floor, Input, Nudge};
 use crate::log::LogError;
 use crate::mailbox::Mailbox;
 use crate::proposal::{Change, Committed, Kind, NotTaken, Proposal, Readable};
 use crate::replica::Replica;
 use crate::snapshot::{SnapshotMark, SnapshotOffer};
 use crate::standing::{Standing, Survey};
-use crate::writer::{self, Job};
+use crate::writer::{self, Job, Pen};
 
 /// What the driver must know besides its replica.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,8 @@ pub trait Sink<W, R>: Send + Sync + 'static {
     fn committed(&self, entries: Vec<Committed<W>>);
     /// Entries lie ready, and the caller has others to do.
     fn rouse(&self);
-    /// Entries lie ready, and the caller, the log's thread, has nothing to do: it may apply them itself, which
-    /// spares waking another thread, or see to it that somebody does. Called outside of any step.
+    /// Entries lie ready, and the caller, who has written them, has nothing more to write: it may apply them itself,
+    /// which spares waking another thread, or see to it that somebody does. Called outside of any step.
     fn apply_here(&self);
     /// Reads to answer once their index is applied.
     fn readable(&self, reads: Vec<Readable<R>>);
@@ -53,7 +53,7 @@ pub trait Sink<W, R>: Send + Sync + 'static {
     /// [`Door`].
     fn offer(&self, offer: SnapshotOffer);
     /// The fetched snapshot takes the place of the machine's state, durably and for every reader, before this
-    /// returns. Called on the log's thread, outside of any step, before the log is emptied. Nothing that was
+    /// returns. Called by who writes the log, outside of any step, before the log is emptied. Nothing that was
     /// handed out as committed before may be applied after it. An error ends the member.
     fn install(&self, mark: &SnapshotMark) -> Result<(), String>;
     /// The member must end: nothing more will be committed here.
@@ -173,13 +173,13 @@ impl<W: Send + 'static, R: Send + 'static> Driver<W, R> {
         replica.read_aside();
         let floor = Arc::new_cyclic(|floor| {
             let sink = sink(Door(Weak::clone(floor)));
-            Floor::new(replica, sink, work, readings, applied, relief, config.waiting_max)
+            Floor::new(replica, Pen::new(wal), sink, work, readings, applied, relief, config.waiting_max)
         });
         let driver = Self { floor, jobs, fetches, time, threads: Mutex::new(Vec::new()) };
         let (floor, jobs, time) = (&driver.floor, &driver.jobs, &driver.time);
         let log = thread::Builder::new().name("wal".into()).spawn({
             let (jobs, floor) = (Arc::clone(jobs), Arc::clone(floor));
-            move || writer::run(wal, &jobs, &*floor)
+            move || writer::run(&jobs, &*floor)
         })?;
         driver.threads.lock().push(log);
         let readings = thread::Builder::new().name("wal-readings".into()).spawn({

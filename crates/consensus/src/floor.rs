@@ -6,23 +6,28 @@
 //!
 //! INVARIANT: nobody waits for a turn. What is left here is taken by who holds the turn, or has a nudge.
 //! INVARIANT: a turn touches neither disk nor network, so that time goes on for raft while a disk stalls.
+//!
+//! An only voter on a quick disk needs no other thread at all for a few small writes: who holds the nudge writes the log
+//! after its turn, tells the replica, and has the machine apply (docs/decisions/0012-who-brings-it-does-it.md). While
+//! it writes others leave their proposals behind, as ever, and it finds them in the turn that follows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use types::{Index, MemberId};
 
 use crate::aside::{Fetch, Fetched};
 use crate::driver::{Failure, Refused, Sink};
 use crate::envelope::Envelope;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Closed, Mailbox};
 use crate::proposal::{Change, Proposal};
-use crate::replica::{Output, Replica};
-use crate::snapshot::{SnapshotMark, SnapshotOffer};
+use crate::replica::{Append, Output, Replica};
+use crate::snapshot::SnapshotOffer;
 use crate::standing::{Standing, Survey};
-use crate::writer::Job;
+use crate::writer::{Job, Pace, Pen};
 
 /// What somebody brings to the replica.
 pub(crate) enum Input<W, R> {
@@ -45,6 +50,9 @@ pub(crate) enum Input<W, R> {
 pub(crate) struct Floor<W, R> {
     entrance: Mutex<Entrance<W, R>>,
     turn: Mutex<Turn<W, R>>,
+    pen: Mutex<Pen>,
+    pace: Pace,
+    jobs: Arc<Mailbox<Job>>,
     sink: Arc<dyn Sink<W, R>>,
     // Somebody who goes on when a client's thread has done enough for others.
     relief: Arc<Mailbox<()>>,
@@ -55,6 +63,47 @@ pub(crate) struct Floor<W, R> {
 const RECEIVED_BYTES_MAX: usize = 64 << 20;
 /// A thread that came for one turn takes up to this many for others who bring something meanwhile.
 const ROUNDS_MAX: usize = 8;
+/// A thread that came for one turn writes the log so many times, if others bring something to write meanwhile.
+const WRITES_MAX: usize = 2;
+/// It leaves writes of more than so many proposals to the log's thread, which can go on writing while they are applied.
+const PROPOSALS_HERE_MAX: usize = 8;
+/// And writes of more bytes.
+const BYTES_HERE_MAX: usize = 32 << 10;
+
+/// What came of writing all that waited.
+pub(crate) enum Wrote {
+    Nothing,
+    Something,
+    /// It is the end of the log, and everybody knows.
+    Failed,
+}
+
+/// What a few turns left to do.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    // There is something to apply.
+    committed: bool,
+    // There are writes that nobody was woken for.
+    left: bool,
+    // So much was proposed.
+    proposals: usize,
+    bytes: usize,
+}
+
+impl Done {
+    fn and(self, more: Self) -> Self {
+        Self {
+            committed: self.committed || more.committed,
+            left: self.left || more.left,
+            proposals: self.proposals + more.proposals,
+            bytes: self.bytes + more.bytes,
+        }
+    }
+
+    fn is_small(self) -> bool {
+        self.proposals <= PROPOSALS_HERE_MAX && self.bytes <= BYTES_HERE_MAX
+    }
+}
 
 #[allow(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 struct Entrance<W, R> {
@@ -94,18 +143,20 @@ impl<W, R> Entrance<W, R> {
 pub struct Nudge(Arc<dyn Turns>);
 
 pub(crate) trait Turns: Send + Sync {
-    fn take_turns_and_rouse(&self);
+    fn take_turns_and_go_on(&self);
 }
 
 impl Drop for Nudge {
     fn drop(&mut self) {
-        self.0.take_turns_and_rouse();
+        self.0.take_turns_and_go_on();
     }
 }
 
 impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
+    #[allow(clippy::too_many_arguments, reason = "each is a part of its own, named where it is given")]
     pub(crate) fn new(
         replica: Replica<W, R>,
+        pen: Pen,
         sink: Arc<dyn Sink<W, R>>,
         jobs: Arc<Mailbox<Job>>,
         fetches: Arc<Mailbox<Fetch>>,
@@ -127,16 +178,25 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         let turn = Turn {
             replica,
             sink: Arc::clone(&sink),
-            jobs,
+            jobs: Arc::clone(&jobs),
             fetches,
             applied,
             standing: Standing::default(),
-            committed: false,
+            done: Done::default(),
             inputs: Vec::new(),
             proposals: Vec::new(),
             reads: Vec::new(),
         };
-        Self { entrance: Mutex::new(entrance), turn: Mutex::new(turn), sink, relief, waiting_max }
+        Self {
+            entrance: Mutex::new(entrance),
+            turn: Mutex::new(turn),
+            pen: Mutex::new(pen),
+            pace: Pace::default(),
+            jobs,
+            sink,
+            relief,
+            waiting_max,
+        }
     }
 
     /// Brings a client's request, unless too much waits. The nudge, if there is one, is the caller's to drop.
@@ -182,20 +242,46 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
 
     /// Brings what is rare and must be seen, and has the replica see it.
     pub(crate) fn bring(&self, input: Input<W, R>) {
-        {
-            let mut entrance = self.entrance.lock();
-            if entrance.closed {
-                return;
-            }
-            entrance.inputs.push(input);
-            entrance.urgent = true;
-        }
+        self.leave(input);
         self.take_turns_and_rouse();
     }
 
-    /// Has the machine take on a snapshot, on the log's thread.
-    pub(crate) fn install(&self, mark: &SnapshotMark) -> Result<(), String> {
-        self.sink.install(mark)
+    fn leave(&self, input: Input<W, R>) {
+        let mut entrance = self.entrance.lock();
+        if !entrance.closed {
+            entrance.inputs.push(input);
+            entrance.urgent = true;
+        }
+    }
+
+    /// The right to write the log.
+    pub(crate) fn pen(&self) -> MutexGuard<'_, Pen> {
+        self.pen.lock()
+    }
+
+    /// Writes all that waits. The replica is to see the news afterwards.
+    pub(crate) fn write(&self, mut pen: MutexGuard<'_, Pen>) -> Wrote {
+        let began = Instant::now();
+        let (news, wrote) = match pen.write(&self.jobs, |mark| self.sink.install(mark)) {
+            Ok(Some(durable)) => (Input::Persisted(durable), Wrote::Something),
+            Ok(None) => return Wrote::Nothing,
+            Err(error) => (Input::Failed(error), Wrote::Failed),
+        };
+        self.pace.note(began.elapsed());
+        // Before somebody else writes, so that news are in order.
+        self.leave(news);
+        drop(pen);
+        if matches!(wrote, Wrote::Failed) {
+            // First the news, then the end: a turn that finds the box closed asks no further.
+            self.take_turns();
+            self.jobs.close();
+        }
+        wrote
+    }
+
+    /// Whether the next write is likely to be quick.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.pace.is_quick()
     }
 
     /// Whether this is the only voter.
@@ -213,19 +299,10 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
         survey
     }
 
-    /// Brings news of the log, on the log's thread, and has the replica see it. `idle` tells afterwards whether
-    /// the log has nothing more to write.
-    pub(crate) fn report(&self, input: Input<W, R>, idle: impl FnOnce() -> bool) {
-        {
-            let mut entrance = self.entrance.lock();
-            if entrance.closed {
-                return;
-            }
-            entrance.inputs.push(input);
-            entrance.urgent = true;
-        }
-        if self.take_turns() {
-            if idle() {
+    /// Has the replica see what was written, on the log's thread.
+    pub(crate) fn tell_written(&self) {
+        if self.take_turns().committed {
+            if self.jobs.is_empty() {
                 self.sink.apply_here();
             } else {
                 self.sink.rouse();
@@ -255,16 +332,31 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
 }
 
 impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
-    /// Steps the replica until nothing waits for it; returns whether there is something to apply.
-    fn take_turns(&self) -> bool {
-        let mut committed = false;
+    /// Takes turns, and wakes whoever goes on.
+    pub(crate) fn take_turns_and_rouse(&self) {
+        let done = self.take_turns();
+        self.rouse(done);
+    }
+
+    fn rouse(&self, done: Done) {
+        if done.left {
+            self.jobs.rouse();
+        }
+        if done.committed {
+            self.sink.rouse();
+        }
+    }
+
+    /// Steps the replica until nothing waits for it.
+    fn take_turns(&self) -> Done {
+        let mut done = Done::default();
         for _ in 0..ROUNDS_MAX {
             // Whoever holds the turn looks again after it let go of it.
-            let Some(mut turn) = self.turn.try_lock() else { return committed };
+            let Some(mut turn) = self.turn.try_lock() else { return done };
             let ticked = {
                 let mut entrance = self.entrance.lock();
                 if entrance.closed {
-                    return committed;
+                    return done;
                 }
                 std::mem::swap(&mut entrance.inputs, &mut turn.inputs);
                 (entrance.urgent, entrance.nudged) = (false, false);
@@ -272,7 +364,7 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
                 std::mem::take(&mut entrance.ticked)
             };
             let goes_on = turn.step(ticked);
-            committed |= std::mem::take(&mut turn.committed);
+            done = done.and(std::mem::take(&mut turn.done));
             let (patience_bytes, alone) = (turn.replica.patience_bytes(), turn.replica.is_alone());
             {
                 let mut entrance = self.entrance.lock();
@@ -281,23 +373,42 @@ impl<W: Send + 'static, R: Send + 'static> Floor<W, R> {
             drop(turn);
             if !goes_on {
                 self.close();
-                return committed;
+                return done;
             }
             if !self.entrance.lock().calls() {
-                return committed;
+                return done;
             }
         }
         // It is closed only when the member stops.
         let _ = self.relief.put(());
-        committed
+        done
     }
 }
 
 impl<W: Send + 'static, R: Send + 'static> Turns for Floor<W, R> {
-    fn take_turns_and_rouse(&self) {
-        if self.take_turns() {
-            self.sink.rouse();
+    /// Takes turns, and does what comes of them as far as that is quick.
+    fn take_turns_and_go_on(&self) {
+        let mut done = self.take_turns();
+        let mut wrote = false;
+        for _ in 0..WRITES_MAX {
+            if !(done.left && done.is_small() && self.is_quick()) {
+                break;
+            }
+            // Who has the pen may have looked for jobs already.
+            let Some(pen) = self.pen.try_lock() else { break };
+            match self.write(pen) {
+                Wrote::Something => wrote = true,
+                Wrote::Nothing => {}
+                Wrote::Failed => return,
+            }
+            let committed = done.committed;
+            done = self.take_turns();
+            done.committed |= committed;
         }
+        if wrote && !done.left && done.committed {
+            return self.sink.apply_here();
+        }
+        self.rouse(done);
     }
 }
 
@@ -308,8 +419,8 @@ struct Turn<W, R> {
     fetches: Arc<Mailbox<Fetch>>,
     applied: Arc<AtomicU64>,
     standing: Standing,
-    // Entries were handed to the sink.
-    committed: bool,
+    // Since it was last taken.
+    done: Done,
     // Kept for their memory.
     inputs: Vec<Input<W, R>>,
     proposals: Vec<Proposal<W>>,
@@ -366,6 +477,7 @@ impl<W: 'static, R: 'static> Turn<W, R> {
         }
         self.replica.applied(Index(self.applied.load(Ordering::Acquire)));
         if !self.proposals.is_empty() {
+            self.done.proposals += self.proposals.len();
             self.replica.propose(&mut self.proposals);
         }
         if !self.reads.is_empty() {
@@ -392,7 +504,7 @@ impl<W: 'static, R: 'static> Turn<W, R> {
             self.sink.messages(output.messages);
         }
         if let Some(append) = output.append
-            && self.jobs.put(Job::Append(append)).is_err()
+            && self.hand_to_log(append).is_err()
         {
             // The log has failed and said so, or the member stops.
             return false;
@@ -401,16 +513,26 @@ impl<W: 'static, R: 'static> Turn<W, R> {
             self.sink.refused(output.refused);
         }
         if !output.committed.is_empty() {
-            self.committed = true;
+            self.done.committed = true;
             self.sink.committed(output.committed);
         }
         if !output.readable.is_empty() {
             // They may have to lie behind entries.
-            self.committed = true;
+            self.done.committed = true;
             self.sink.readable(output.readable);
         }
         output.offers.into_iter().for_each(|offer| self.sink.offer(offer));
         true
+    }
+
+    fn hand_to_log(&mut self, append: Append) -> Result<(), Closed> {
+        if !self.replica.is_alone() {
+            return self.jobs.put(Job::Append(append));
+        }
+        // Nobody else is waited for: whoever takes the turn may write it.
+        self.done.left = true;
+        self.done.bytes += append.entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        self.jobs.leave(Job::Append(append))
     }
 
     fn tell_standing(&mut self) {

@@ -90,15 +90,29 @@ impl<T> Mailbox<T> {
         !items.is_empty()
     }
 
-    /// Looks for something for up to `span` without sleeping. A sleeper is slow to wake, and what is likely to
-    /// come within that time is worth the look.
-    pub fn look_out(&self, span: Duration) {
+    /// Takes everything out into `items`, which must be empty, if `wants` wants what is there. Does not wait.
+    pub fn take_if(&self, items: &mut Vec<T>, wants: impl FnOnce(&[T]) -> bool) -> bool {
+        let mut state = self.state.lock();
+        let takes = !state.items.is_empty() && wants(&state.items);
+        if takes {
+            std::mem::swap(&mut state.items, items);
+        }
+        takes
+    }
+
+    /// Looks for something for up to `span` without sleeping, and says whether it came. A sleeper is slow to wake, and
+    /// what is likely to come within that time is worth the look.
+    pub fn look_out(&self, span: Duration) -> bool {
         let began = Instant::now();
-        while self.is_empty() && began.elapsed() < span {
+        while self.is_empty() {
+            if began.elapsed() >= span {
+                return false;
+            }
             for _ in 0..LOOKS_BETWEEN {
                 std::hint::spin_loop();
             }
         }
+        true
     }
 
     fn filled_or<A>(&self, deadline: Option<Instant>, act: impl FnOnce(&mut State<T>) -> A) -> A {

@@ -1,12 +1,18 @@
-//! The thread that owns the log files: what waited while the last sync ran goes down in one write and one sync.
+//! Writing the log: what waited while the last sync ran goes down in one write and one sync.
+//!
+//! There is a thread for it. Where the disk is quick and there is little to write, the thread that brought it writes
+//! instead ([`crate::floor`]): waking another one would cost more.
+//!
+//! INVARIANT: jobs are taken out only by who holds the pen, so they are written in order.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use types::Index;
 use wal::{AppendError, Batch, Durability, HardState, Wal};
 
 use crate::driver::Failure;
-use crate::floor::{Floor, Input};
+use crate::floor::{Floor, Wrote};
 use crate::mailbox::Mailbox;
 use crate::replica::Append;
 use crate::snapshot::SnapshotMark;
@@ -19,49 +25,125 @@ pub(crate) enum Job {
     Release(u64),
 }
 
-/// How long the log's thread of an only voter looks for more to write before it sleeps: a client that waits for
-/// each of its writes sends the next within that time. With other voters an answer of theirs comes first, which
-/// takes longer, and where several members share a machine the look would take the time that they need for it.
+/// A look-out for more to write lasts no longer than this: a client that waits for each of its writes sends the next
+/// within that time. With other voters an answer of theirs comes first, which takes longer, and where several members
+/// share a machine the look would take the time that they need for it.
 const LOOK_OUT: Duration = Duration::from_micros(100);
+/// Finding something is worth so much time of looking: a sleeper would have to be woken.
+const FIND: Duration = Duration::from_micros(150);
+/// So much may be lost or won in advance.
+const CREDIT_MAX: Duration = Duration::from_millis(1);
+/// Where looking does not pay, every so many writes see whether it does again.
+const WRITES_BETWEEN_TRIES: u32 = 64;
+/// A write with its sync that takes no longer is done where it came up: waking another thread would cost as much.
+const QUICK: Duration = Duration::from_micros(40);
+/// So many quick writes are remembered; one that is not takes half of them away.
+const QUICK_MAX: u32 = 64;
+/// With so many quick writes the next is expected to be one.
+const QUICK_MIN: u32 = 16;
 
-/// Runs until the box is closed. An error is final: what is on disk is unknown from then on, so nothing more
-/// may be acknowledged.
-pub(crate) fn run<W: Send + 'static, R: Send + 'static>(
-    mut wal: Wal,
-    jobs: &Mailbox<Job>,
-    floor: &Floor<W, R>,
-) {
-    let mut taken = Vec::new();
-    let mut batch = Batch::new();
-    while jobs.take(&mut taken, None) {
-        let install = |mark: &SnapshotMark| floor.install(mark);
-        match work(&mut wal, &mut batch, taken.drain(..), install) {
-            // This thread steps the replica with the news: what waited for it comes back as the next job.
-            Ok(Some(durable)) => {
-                floor.report(Input::Persisted(durable), || jobs.is_empty());
-                if floor.is_alone() {
-                    jobs.look_out(LOOK_OUT);
-                }
-            }
-            Ok(None) => {}
-            Err(error) => {
-                // First the news, then the end: a turn that finds the box closed asks no further.
-                floor.report(Input::Failed(error), || false);
-                return jobs.close();
-            }
-        }
-    }
-    seal(&mut wal, &mut batch);
+/// The log's files, in the hand of whoever writes.
+pub(crate) struct Pen {
+    wal: Wal,
+    batch: Batch,
+    taken: Vec<Job>,
 }
 
-/// Ends the log with a record after the last acknowledged one, so that the next start can tell damage in that
-/// from a torn write.
-fn seal(wal: &mut Wal, batch: &mut Batch) {
-    batch.clear();
-    batch.hard_state(wal.hard_state());
-    if let Err(error) = wal.append(batch, Durability::Synced) {
-        tracing::warn!(%error, "the log was not sealed; nothing acknowledged is lost");
+impl Pen {
+    pub(crate) fn new(wal: Wal) -> Self {
+        Self { wal, batch: Batch::new(), taken: Vec::new() }
     }
+
+    /// Does all that waits and says up to which piece of work the log is durable. An error is final: what is on disk is
+    /// unknown from then on, so nothing more may be acknowledged.
+    pub(crate) fn write(
+        &mut self,
+        jobs: &Mailbox<Job>,
+        install: impl FnMut(&SnapshotMark) -> Result<(), String>,
+    ) -> Result<Option<u64>, Failure> {
+        jobs.take_now(&mut self.taken);
+        work(&mut self.wal, &mut self.batch, self.taken.drain(..), install)
+    }
+
+    /// Ends the log with a record after the last acknowledged one, so that the next start can tell damage in that
+    /// from a torn write.
+    fn seal(&mut self) {
+        self.batch.clear();
+        self.batch.hard_state(self.wal.hard_state());
+        if let Err(error) = self.wal.append(&mut self.batch, Durability::Synced) {
+            tracing::warn!(%error, "the log was not sealed; nothing acknowledged is lost");
+        }
+    }
+}
+
+/// How quick the disk is, told by the last writes.
+#[derive(Default)]
+pub(crate) struct Pace(AtomicU32);
+
+impl Pace {
+    /// A write took so long, sync included. Told by who holds the pen.
+    pub(crate) fn note(&self, took: Duration) {
+        let quick = self.0.load(Ordering::Relaxed);
+        let quick = if took <= QUICK { (quick + 1).min(QUICK_MAX) } else { quick / 2 };
+        self.0.store(quick, Ordering::Relaxed);
+    }
+
+    /// Whether the next write is likely to be quick.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= QUICK_MIN
+    }
+}
+
+/// Runs until the box is closed, or the log has failed.
+pub(crate) fn run<W: Send + 'static, R: Send + 'static>(jobs: &Mailbox<Job>, floor: &Floor<W, R>) {
+    let mut watchman = Watchman::default();
+    while jobs.wait(None) {
+        match floor.write(floor.pen()) {
+            // This thread steps the replica with the news: what waited for it comes back as the next job.
+            Wrote::Something => {
+                floor.tell_written();
+                // Where writes are quick nobody leaves them to this thread.
+                if floor.is_alone() && !floor.is_quick() {
+                    watchman.look_out(jobs);
+                }
+            }
+            Wrote::Nothing => {}
+            Wrote::Failed => return,
+        }
+    }
+    floor.pen().seal();
+}
+
+/// Looks out for as long as that pays.
+struct Watchman {
+    // What was won by looking, in nanoseconds: what finds are worth less the time that looking took.
+    credit_ns: i64,
+    skipped: u32,
+}
+
+impl Default for Watchman {
+    fn default() -> Self {
+        Self { credit_ns: nanoseconds(CREDIT_MAX), skipped: 0 }
+    }
+}
+
+impl Watchman {
+    fn look_out(&mut self, jobs: &Mailbox<Job>) {
+        if self.credit_ns <= 0 && self.skipped < WRITES_BETWEEN_TRIES {
+            self.skipped += 1;
+            return;
+        }
+        self.skipped = 0;
+        let began = Instant::now();
+        let value = if jobs.look_out(LOOK_OUT) { FIND } else { Duration::ZERO };
+        let most = nanoseconds(CREDIT_MAX);
+        let won = nanoseconds(value) - nanoseconds(began.elapsed());
+        self.credit_ns = (self.credit_ns + won).clamp(-most, most);
+    }
+}
+
+fn nanoseconds(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Does all that waits and says up to which piece of work the log is durable.

@@ -124,9 +124,13 @@ impl Applier {
     pub(crate) fn checkpoint(&self, path: &Path) -> Result<Checkpoint, String> {
         let stairs = self.stairs.lock();
         let machine = &stairs.machine;
-        machine.store().checkpoint(path).map_err(|error| chain(&error))?;
+        let copied = machine.store().checkpoint(path).map_err(|error| chain(&error));
         let (voters, learners) = (machine.members().voters(), machine.members().learners());
-        Ok(Checkpoint { position: machine.position(), voters, learners })
+        let checkpoint = Checkpoint { position: machine.position(), voters, learners };
+        drop(stairs);
+        // Whoever came meanwhile left it to who had the stairs.
+        self.deliveries.rouse();
+        copied.map(|()| checkpoint)
     }
 
     /// Makes this member differ from the others, as no bug should.
@@ -156,6 +160,8 @@ impl Applier {
         self.look_at_alarms();
         self.parts.shared.set_applied(id.index, 0);
         Self::release_reads(&mut stairs);
+        drop(stairs);
+        self.deliveries.rouse();
         Ok(())
     }
 
@@ -246,6 +252,7 @@ impl Applier {
                 }
             }
         }
+        self.parts.window.go();
         Ok(())
     }
 
@@ -315,11 +322,12 @@ impl Sink<WriteTicket, ReadTicket> for Applier {
     }
 
     fn apply_here(&self) {
-        // Whoever has the stairs looks again before it waits.
+        // Whoever has the stairs looks again after it let go of them.
         if let Some(mut stairs) = self.stairs.try_lock() {
             self.apply_all(&mut stairs);
+            drop(stairs);
+            self.deliveries.rouse();
         }
-        self.deliveries.rouse();
     }
 
     fn readable(&self, reads: Vec<Readable<ReadTicket>>) {

@@ -31,8 +31,6 @@ const FLIGHTS_MAX: usize = 2;
 const INQUIRIES_MAX: usize = 256;
 /// A leader that is not confirmed within this time says that it is none.
 const CONFIRM_TIME_MAX: Duration = Duration::from_secs(1);
-/// How often somebody who waits for a leader's answer looks whether it still leads.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Carries renewals of this member's clients to the leader.
 pub(crate) struct Courier {
@@ -89,7 +87,8 @@ impl Courier {
         let asked = self.transport.inquire(leader, encode(question, ids));
         let answer = tokio::select! {
             answer = asked => answer,
-            () = self.is_deposed(leader) => return None,
+            () = self.shared.deposed(leader) => return None,
+            _ = self.shared.ended() => return None,
         };
         match answer {
             Ok(answer) => decode_answers(&answer).filter(|answers| answers.len() == ids.len()),
@@ -121,12 +120,6 @@ impl Courier {
                 let _ = reply.send(own.to_vec());
                 rest = others;
             }
-        }
-    }
-
-    async fn is_deposed(&self, leader: MemberId) {
-        while self.shared.leader() == leader && !self.shared.has_ended() {
-            tokio::time::sleep(LOOK).await;
         }
     }
 }

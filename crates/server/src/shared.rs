@@ -50,6 +50,8 @@ pub(crate) struct Shared {
     released: AtomicU64,
     end: watch::Sender<Option<End>>,
     stopping: watch::Sender<bool>,
+    // The same as `leader`, for those who wait for another.
+    led: watch::Sender<MemberId>,
     swept: watch::Sender<Revision>,
     pub(crate) counts: Counts,
 }
@@ -73,6 +75,7 @@ impl Shared {
             released: AtomicU64::new(0),
             end: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
+            led: watch::Sender::new(MemberId(0)),
             swept: watch::Sender::new(Revision::default()),
             counts: Counts::default(),
         }
@@ -110,6 +113,9 @@ impl Shared {
 
     pub(crate) fn set_standing(&self, standing: Standing) {
         let before = self.leader.swap(standing.leader.0, Ordering::Relaxed);
+        if before != standing.leader.0 {
+            self.led.send_replace(standing.leader);
+        }
         if before != standing.leader.0 && standing.leader.0 != 0 {
             self.leader_changes.fetch_add(1, Ordering::Relaxed);
             self.elected_ms.store(self.born.elapsed().as_millis() as u64, Ordering::Relaxed);
@@ -126,6 +132,13 @@ impl Shared {
 
     pub(crate) fn leader(&self) -> MemberId {
         MemberId(self.leader.load(Ordering::Relaxed))
+    }
+
+    /// Until `leader` leads no more, as far as this member knows.
+    pub(crate) async fn deposed(&self, leader: MemberId) {
+        let mut led = self.led.subscribe();
+        // The sender lives as long as `self`.
+        let _ = led.wait_for(|now| *now != leader).await;
     }
 
     pub(crate) fn commit(&self) -> Index {

@@ -179,7 +179,8 @@ impl Member {
         let Ground { cluster, id, ref errands, ref depot, ref site, ref measures } = ground;
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
-        let window = Arc::new(Window::new(config.watch_limits()));
+        let (mvcc, watchers) = (Arc::clone(machine.mvcc()), Arc::clone(&shared));
+        let window = Arc::new(Window::new(config.watch_limits(), mvcc, watchers, config.election));
         let lease_measures = LeaseMeasures::new(&config.registry);
         let keeper =
             Arc::new(Keeper::new(Arc::clone(&config.clock), config.lease_checkpoint_every, lease_measures));
@@ -278,8 +279,8 @@ impl Member {
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let applier = Arc::clone(&self.applier);
         threads.push(named("apply").spawn(move || applier.run())?);
-        let (window, house, election) = (Arc::clone(&self.window), Arc::clone(&self.house), self.election);
-        threads.push(named("watch").spawn(move || window.serve(&house.wing, &house.shared, election))?);
+        let window = Arc::clone(&self.window);
+        threads.push(named("watch").spawn(move || window.serve())?);
         let window = Arc::clone(&self.window);
         threads.push(named("watch-history").spawn(move || window.read_history())?);
         let space =

@@ -1,13 +1,11 @@
 //! A stream of watches as the gateway knows it: asks go to the window, replies come out of an outbox.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use api::{Fault, Header, WatchBody, WatchReply, WatchStream};
-use async_trait::async_trait;
 use types::{ClusterId, MemberId, WatchId, WatchSpec};
 use watch::{Body, End, Reply, Taken};
 
@@ -61,7 +59,7 @@ impl Stream {
         self.window.put(ask(Arc::clone(&self.seat)));
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Fault>> {
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Fault>> {
         loop {
             if let Some(reply) = self.replies.pop_front() {
                 return Poll::Ready(Ok(reply));
@@ -79,7 +77,6 @@ impl Stream {
     }
 }
 
-#[async_trait]
 impl WatchStream for Stream {
     fn create(&mut self, spec: WatchSpec) {
         self.ask(|seat| Ask::Create(seat, Box::new(spec)));
@@ -93,14 +90,14 @@ impl WatchStream for Stream {
         self.ask(Ask::Progress);
     }
 
-    async fn next(&mut self) -> Result<WatchReply, Fault> {
-        let Reply { id, revision, body } = poll_fn(|context| self.poll_next(context)).await?;
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
+        let Reply { id, revision, body } = ready!(self.poll_reply(context))?;
         if let Body::Events { events, .. } = &body {
             self.tally.events(events.len());
         }
         let header =
             Header { cluster: self.cluster, member: self.member, revision, term: self.shared.term() };
-        Ok(WatchReply { header, id, body: told(body) })
+        Poll::Ready(Ok(WatchReply { header, id, body: told(body) }))
     }
 }
 

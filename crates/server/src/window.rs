@@ -1,8 +1,10 @@
 //! The window, where changes go out to whoever watches: what goes to its hub, and the two threads behind it.
 //!
 //! The applier leaves what it changed and goes on, clients leave what they ask for, the history's reader leaves what it
-//! has read; one thread, `watch`, takes all that waits and owns the hub. `watch-history` reads for it.
+//! has read; one thread, `watch`, takes all that waits and goes with it to the hub. `watch-history` reads for it. While
+//! there is little to tell, who applied goes to the hub itself: waking a thread would cost more.
 //!
+//! INVARIANT: what was left is taken only by who has the hub, so it gets there in order.
 //! INVARIANT: a watch that was created at a revision is told of everything after it: the applier looks whether there
 //! are streams after it has published, and a watch looks at the revision after its stream is counted.
 
@@ -18,7 +20,6 @@ use stdx::chain;
 use types::{MemberId, WatchId, WatchSpec};
 use watch::{Counts, End, Fetch, Fetched, Hub, Limits, Outbox, StreamId};
 
-use crate::rooms::Wing;
 use crate::shared::Shared;
 
 /// Changes that wait for the thread, in bytes. Beyond it they are not told: who watches gets them from the history.
@@ -27,8 +28,15 @@ const CHANGES_BYTES_MAX: usize = 32 << 20;
 const STREAMS_MAX: usize = 65_536;
 /// Asks of one stream that wait for the thread; a stream that asks faster is ended as too many requests.
 pub(crate) const ASKS_MAX: usize = 65_536;
+/// Room for so many asks is kept from one visit to the next.
+const ASKS_KEPT_MAX: usize = 1024;
 /// A stream that wants a leader ends when there was none for so many election timeouts, as in etcd.
 const ELECTIONS_WITHOUT_LEADER: u32 = 3;
+
+/// Who applied tells at most so many runs of changes itself, and no more changes than this together.
+const TOLD_HERE_MAX: usize = 8;
+/// And only if the last visit to the hub was no longer than this.
+const SHORT: Duration = Duration::from_micros(40);
 
 /// A stream at the window.
 pub(crate) struct Seat {
@@ -57,12 +65,16 @@ pub(crate) struct Window {
     // Bounded by what is counted here: bytes of changes, streams, asks of a stream; one piece of history at a time.
     asks: Mailbox<Ask>,
     fetches: Mailbox<Fetch>,
-    limits: Limits,
     streams: AtomicUsize,
     next: AtomicU64,
     changes_bytes: AtomicUsize,
     lost: AtomicBool,
     numbers: Mutex<Numbers>,
+    desk: Mutex<Desk>,
+    // The last visit to the hub was short.
+    short: AtomicBool,
+    shared: Arc<Shared>,
+    election: Duration,
 }
 
 /// What the hub counts; events that wait are counted from time to time.
@@ -73,11 +85,17 @@ pub(crate) struct Numbers {
 }
 
 impl Window {
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// `election` is the election timeout.
+    pub(crate) fn new(limits: Limits, mvcc: Arc<Mvcc>, shared: Arc<Shared>, election: Duration) -> Self {
+        let now = Instant::now();
+        let desk = Desk { hub: Hub::new(mvcc, limits), asks: Vec::new(), looked: now, led: now };
         Self {
             asks: Mailbox::new(),
             fetches: Mailbox::new(),
-            limits,
+            desk: Mutex::new(desk),
+            short: AtomicBool::new(true),
+            shared,
+            election,
             streams: AtomicUsize::new(0),
             next: AtomicU64::new(0),
             changes_bytes: AtomicUsize::new(0),
@@ -112,7 +130,8 @@ impl Window {
         let _ = self.asks.put(ask);
     }
 
-    /// What the applier has just published. It costs nothing if nobody watches, and never waits.
+    /// What the applier has just published, to be told with [`Self::go`]. It costs nothing if nobody watches, and never
+    /// waits.
     pub(crate) fn tell(&self, changes: Changes) {
         // Between the publication and the look at the streams: see the module's invariant.
         fence(Ordering::SeqCst);
@@ -122,13 +141,31 @@ impl Window {
         let weight = |change: &Change| size_of::<Change>() + change.key().len() + change.value().len();
         let bytes = changes.list.iter().map(weight).sum();
         if self.changes_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= CHANGES_BYTES_MAX {
-            self.put(Ask::Changes(changes, bytes));
+            // It is closed when the member stops, and then every stream ends.
+            let _ = self.asks.leave(Ask::Changes(changes, bytes));
             return;
         }
         self.changes_bytes.fetch_sub(bytes, Ordering::Relaxed);
         if !self.lost.swap(true, Ordering::SeqCst) {
-            self.put(Ask::Lost);
+            let _ = self.asks.leave(Ask::Lost);
         }
+    }
+
+    /// Sees to it that what was told gets to the hub: goes there itself with a little, and wakes the thread for more.
+    pub(crate) fn go(&self) {
+        let is_little = |asks: &[Ask]| {
+            let count =
+                |ask: &Ask| if let Ask::Changes(changes, _) = ask { changes.list.len() } else { usize::MAX };
+            asks.len() <= TOLD_HERE_MAX && asks.iter().all(|ask| count(ask) <= TOLD_HERE_MAX)
+        };
+        // Whoever has the hub is the thread, which looks again, or goes there for somebody else, who rouses it.
+        if self.short.load(Ordering::Relaxed)
+            && let Some(mut desk) = self.desk.try_lock()
+            && self.asks.take_if(&mut desk.asks, is_little)
+        {
+            self.work(&mut desk);
+        }
+        self.asks.rouse();
     }
 
     /// A snapshot was installed.
@@ -158,35 +195,47 @@ impl Window {
     }
 
     /// Serves until the window is closed. For the thread `watch`.
-    pub(crate) fn serve(&self, wing: &Wing, shared: &Shared, election: Duration) {
-        let hub = Hub::new(Arc::clone(&wing.look().mvcc), self.limits);
-        let mut clerk =
-            Clerk { window: self, hub, shared, election, looked: Instant::now(), led: Instant::now() };
-        let mut asks = Vec::new();
-        while self.asks.take(&mut asks, clerk.next_look()) {
-            if let Err(error) = asks.drain(..).try_for_each(|ask| clerk.take(ask)) {
-                shared.fail(format!("the history cannot be read for who watches: {}", chain(&error)));
-                clerk.hub.end(End::Stopped, true);
-                return self.stop();
-            }
-            clerk.look();
+    pub(crate) fn serve(&self) {
+        let mut look = None;
+        while self.asks.wait(look) {
+            let mut desk = self.desk.lock();
+            self.asks.take_now(&mut desk.asks);
+            self.work(&mut desk);
+            look = desk.next_look(self.election);
         }
-        clerk.hub.end(End::Stopped, true);
+        self.desk.lock().hub.end(End::Stopped, true);
+    }
+
+    /// Goes to the hub with what was taken.
+    fn work(&self, desk: &mut Desk) {
+        let began = Instant::now();
+        let mut asks = std::mem::take(&mut desk.asks);
+        let taken = asks.drain(..).try_for_each(|ask| desk.take(self, ask));
+        if asks.capacity() <= ASKS_KEPT_MAX {
+            desk.asks = asks;
+        }
+        if let Err(error) = taken {
+            self.shared.fail(format!("the history cannot be read for who watches: {}", chain(&error)));
+            desk.hub.end(End::Stopped, true);
+            return self.stop();
+        }
+        let now = desk.look(self);
+        self.short.store(now.duration_since(began) <= SHORT, Ordering::Relaxed);
     }
 }
 
-struct Clerk<'a> {
-    window: &'a Window,
+/// The hub, and when somebody last looked after it.
+struct Desk {
     hub: Hub,
-    shared: &'a Shared,
-    election: Duration,
+    // What was taken out; kept for its memory.
+    asks: Vec<Ask>,
     looked: Instant,
     // When there was last a leader.
     led: Instant,
 }
 
-impl Clerk<'_> {
-    fn take(&mut self, ask: Ask) -> Result<(), ReadError> {
+impl Desk {
+    fn take(&mut self, window: &Window, ask: Ask) -> Result<(), ReadError> {
         let done = |seat: &Seat| seat.asks.fetch_sub(1, Ordering::Relaxed);
         match ask {
             Ask::Open { seat, requires_leader } => {
@@ -211,12 +260,12 @@ impl Clerk<'_> {
             Ask::Room(stream) => self.hub.room(stream),
             Ask::Close(stream) => self.hub.close(stream),
             Ask::Changes(changes, bytes) => {
-                self.window.changes_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                window.changes_bytes.fetch_sub(bytes, Ordering::Relaxed);
                 self.hub.apply(changes)?;
             }
             Ask::Lost => {
                 // Before the revision is looked at: what is lost after that is told again.
-                self.window.lost.store(false, Ordering::SeqCst);
+                window.lost.store(false, Ordering::SeqCst);
                 self.hub.lost();
             }
             Ask::Rooms(mvcc) => self.hub.replace(mvcc),
@@ -226,41 +275,42 @@ impl Clerk<'_> {
     }
 
     /// What is to be done after anything else, and from time to time.
-    fn look(&mut self) {
+    fn look(&mut self, window: &Window) -> Instant {
         let now = Instant::now();
         self.hub.tick(now);
         self.hub.settle();
         if let Some(fetch) = self.hub.wanted() {
             // It is closed when the member stops.
-            let _ = self.window.fetches.put(fetch);
+            let _ = window.fetches.put(fetch);
         }
         let counts = self.hub.counts();
-        let is_time = now.duration_since(self.looked) >= self.election / 4;
-        let mut numbers = self.window.numbers.lock();
+        let is_time = now.duration_since(self.looked) >= window.election / 4;
+        let mut numbers = window.numbers.lock();
         numbers.counts = counts;
         if is_time || counts.streams == 0 {
             numbers.pending = self.hub.events_pending();
         }
         drop(numbers);
-        if self.shared.leader() != MemberId(0) {
+        if window.shared.leader() != MemberId(0) {
             self.led = now;
         }
         if !is_time {
-            return;
+            return now;
         }
         self.looked = now;
-        if self.shared.has_ended() {
+        if window.shared.has_ended() {
             self.hub.end(End::Stopped, true);
-        } else if self.shared.is_corrupt() {
+        } else if window.shared.is_corrupt() {
             self.hub.end(End::Corrupt, true);
-        } else if now.duration_since(self.led) > self.election * ELECTIONS_WITHOUT_LEADER {
+        } else if now.duration_since(self.led) > window.election * ELECTIONS_WITHOUT_LEADER {
             self.hub.end(End::NoLeader, false);
         }
+        now
     }
 
-    fn next_look(&self) -> Option<Instant> {
+    fn next_look(&self, election: Duration) -> Option<Instant> {
         let streams = self.hub.counts().streams;
-        let look = (streams > 0).then(|| Instant::now() + self.election / 4);
+        let look = (streams > 0).then(|| Instant::now() + election / 4);
         look.into_iter().chain(self.hub.next_tick()).min()
     }
 }

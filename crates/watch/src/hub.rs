@@ -4,12 +4,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
+use hashbrown::DefaultHashBuilder;
 use mvcc::Mvcc;
 use slab::Slab;
 use types::{Revision, WatchId, WatchSpec};
 
 use crate::index::Index;
 use crate::lagging::Cohorts;
+use crate::numbers::Numbers;
 use crate::outbox::Pending;
 use crate::watcher::{NOWHERE, Watcher};
 use crate::{Body, End, Limits, Outbox, Reply};
@@ -41,7 +43,7 @@ pub(crate) struct Stream {
     pub(crate) id: StreamId,
     pub(crate) outbox: Arc<Outbox>,
     requires_leader: bool,
-    watches: HashMap<WatchId, u32>,
+    watches: Numbers,
     next: i64,
     /// How many of its watches lag, and which of them wait for room.
     pub(crate) lagging: usize,
@@ -67,6 +69,7 @@ pub struct Hub {
     pub(crate) cohorts: Cohorts,
     pub(crate) streams: Slab<Stream>,
     by_id: HashMap<StreamId, u32>,
+    hasher: DefaultHashBuilder,
     /// Streams with something pending.
     pub(crate) touched: Vec<u32>,
     /// Streams by when they are told that nothing happened.
@@ -88,6 +91,7 @@ impl Hub {
             cohorts: Cohorts::default(),
             streams: Slab::new(),
             by_id: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
             touched: Vec::new(),
             due: BTreeSet::new(),
             owed: BTreeSet::new(),
@@ -115,7 +119,7 @@ impl Hub {
             id,
             outbox,
             requires_leader,
-            watches: HashMap::new(),
+            watches: Numbers::default(),
             next: 0,
             lagging: 0,
             blocked: Vec::new(),
@@ -132,7 +136,7 @@ impl Hub {
     pub fn close(&mut self, id: StreamId) {
         let Some(at) = self.by_id.remove(&id) else { return };
         let watches = std::mem::take(&mut self.streams[at as usize].watches);
-        for slot in watches.into_values() {
+        for slot in watches {
             self.take_out(slot);
         }
         let stream = self.streams.remove(at as usize);
@@ -168,7 +172,7 @@ impl Hub {
         }
         let slot = self.watchers.insert(Watcher::new(id, at, from, spec)) as u32;
         let stream = &mut self.streams[at as usize];
-        stream.watches.insert(id, slot);
+        stream.watches.insert(slot, &self.watchers, &self.hasher);
         if spec.progress_notify {
             stream.notified.insert(slot);
             self.set_due(at, now);
@@ -182,7 +186,7 @@ impl Hub {
     /// Ends a watch, if it is there.
     pub fn cancel(&mut self, stream: StreamId, id: WatchId) {
         let Some(&at) = self.by_id.get(&stream) else { return };
-        if let Some(slot) = self.streams[at as usize].watches.remove(&id) {
+        if let Some(slot) = self.streams[at as usize].watches.remove(id, &self.watchers, &self.hasher) {
             self.take_out(slot);
             self.say(at, id, self.mvcc.revision(), Body::Canceled { compacted: None });
         }
@@ -211,19 +215,20 @@ impl Hub {
     }
 
     fn admit(&mut self, at: u32, spec: &WatchSpec) -> Result<WatchId, &'static str> {
-        let count = self.watchers.len();
-        let stream = &mut self.streams[at as usize];
+        let Self { watchers, hasher, streams, limits, .. } = self;
+        let stream = &mut streams[at as usize];
+        let is_taken = |stream: &Stream, id| stream.watches.contains(id, watchers, hasher);
         if spec.range.is_empty() {
             return Err(EMPTY);
         }
-        if spec.id.is_some_and(|id| stream.watches.contains_key(&id)) {
+        if spec.id.is_some_and(|id| is_taken(stream, id)) {
             return Err(DUPLICATE);
         }
-        if count >= self.limits.watches_max || stream.watches.len() >= self.limits.watches_per_stream_max {
+        if watchers.len() >= limits.watches_max || stream.watches.len() >= limits.watches_per_stream_max {
             return Err(TOO_MANY);
         }
         Ok(spec.id.unwrap_or_else(|| {
-            while stream.watches.contains_key(&WatchId(stream.next)) {
+            while is_taken(stream, WatchId(stream.next)) {
                 stream.next += 1;
             }
             stream.next += 1;
@@ -239,7 +244,7 @@ impl Hub {
     /// Cancels a watch that wants what was forgotten.
     pub(crate) fn forget(&mut self, slot: u32, compacted: Revision) {
         let Watcher { id, stream, .. } = self.watchers[slot as usize];
-        self.streams[stream as usize].watches.remove(&id);
+        self.streams[stream as usize].watches.remove(id, &self.watchers, &self.hasher);
         self.take_out(slot);
         self.say(stream, id, Revision(0), Body::Canceled { compacted: Some(compacted) });
     }

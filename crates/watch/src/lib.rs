@@ -24,6 +24,7 @@ mod progress;
 
 mod batch;
 mod index;
+mod numbers;
 mod ranges;
 mod watcher;
 

@@ -19,7 +19,12 @@ pub(crate) struct Watcher {
     pub(crate) cohort: u32,
     pub(crate) seat: u32,
     flags: u8,
+    // A flag of its own: the values that it cannot have are where the slab notes an empty slot, for nothing.
+    blocked: bool,
 }
+
+// Four bytes more are eight more with the slab's note, times a million.
+const _: () = assert!(size_of::<Option<Watcher>>() == 40);
 
 const WITHOUT_PUTS: u8 = 1;
 const WITHOUT_DELETES: u8 = 2;
@@ -28,7 +33,6 @@ const FRAGMENT: u8 = 8;
 const NOTIFY: u8 = 16;
 const TOLD: u8 = 32;
 const LAGGING: u8 = 64;
-const BLOCKED: u8 = 128;
 
 /// What of a batch a watch wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +85,7 @@ impl Watcher {
                 flags |= bit;
             }
         }
-        Self { id, from, stream, group: NOWHERE, place: 0, cohort: NOWHERE, seat: 0, flags }
+        Self { id, from, stream, group: NOWHERE, place: 0, cohort: NOWHERE, seat: 0, flags, blocked: false }
     }
 
     pub(crate) fn taste(&self) -> Taste {
@@ -96,9 +100,16 @@ impl Watcher {
         self.flags & NOTIFY != 0
     }
 
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    pub(crate) fn set_blocked(&mut self, on: bool) {
+        self.blocked = on;
+    }
+
     flags! {
         was_told set_told TOLD
         is_lagging set_lagging LAGGING
-        is_blocked set_blocked BLOCKED
     }
 }

@@ -5,9 +5,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use api::{Fault, SharedEvent, WatchBody, WatchId, WatchReply, WatchSpec, WatchStream};
-use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use types::{Event, EventKind, KeyValue, LeaseId, Revision};
@@ -42,7 +42,6 @@ impl Drop for FakeWatches {
     }
 }
 
-#[async_trait]
 impl WatchStream for FakeWatches {
     fn create(&mut self, spec: WatchSpec) {
         self.fake.see(format!(
@@ -84,13 +83,13 @@ impl WatchStream for FakeWatches {
         self.reply(WatchId::NONE, WatchBody::Progress);
     }
 
-    async fn next(&mut self) -> Result<WatchReply, Fault> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
         if let Some(reply) = self.replies.pop_front() {
-            return Ok(reply);
+            return Poll::Ready(Ok(reply));
         }
         match &mut self.feed {
-            Some(feed) => feed.recv().await.unwrap_or(Err(Fault::NoLeader)),
-            None => std::future::pending().await,
+            Some(feed) => feed.poll_recv(context).map(|fed| fed.unwrap_or(Err(Fault::NoLeader))),
+            None => Poll::Pending,
         }
     }
 }

@@ -161,8 +161,9 @@ impl World {
         if planted == Some(Planted::ReleaseTooFar) {
             upto = life.machine.position().index.0;
         }
-        if self.chance.happens(200) {
-            // Nobody fetched it for a while.
+        if self.chance.happens(200) && !self.healing {
+            // Nobody fetched it for a while. Without troubles somebody may just be doing so, and then it stays: a member
+            // that is given one snapshot after the other never gets to know what became of its writes.
             life.snapshots.withdraw();
         }
         if let Some(offered) = life.snapshots.offered() {

@@ -1,8 +1,9 @@
 //! A member that keeps its keys in a map and its history in a list, for tests.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus, Member,
@@ -173,7 +174,11 @@ impl State {
 struct Stream {
     member: Arc<Fake>,
     watches: Vec<(WatchSpec, usize)>,
+    // Ends when something has changed since the last look.
+    news: Option<News>,
 }
+
+type News = Pin<Box<dyn Future<Output = Result<(), Fault>> + Send>>;
 
 impl Drop for Stream {
     fn drop(&mut self) {
@@ -210,23 +215,31 @@ impl Stream {
     }
 }
 
-#[async_trait]
 impl WatchStream for Stream {
     fn create(&mut self, spec: WatchSpec) {
         self.watches.push((spec, 0));
+        self.news = None;
     }
 
     fn cancel(&mut self, _: WatchId) {}
 
     fn progress(&mut self) {}
 
-    async fn next(&mut self) -> Result<WatchReply, Fault> {
-        let mut changes = self.member.changed.subscribe();
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
         loop {
-            if let Some((id, body)) = self.due() {
-                return Ok(WatchReply { header: self.member.header(), id, body });
+            if self.news.is_none() {
+                // Before the look.
+                let mut changes = self.member.changed.subscribe();
+                if let Some((id, body)) = self.due() {
+                    return Poll::Ready(Ok(WatchReply { header: self.member.header(), id, body }));
+                }
+                let news = async move { changes.changed().await.map_err(|_| Fault::Stopped) };
+                self.news = Some(Box::pin(news));
             }
-            changes.changed().await.map_err(|_| Fault::Stopped)?;
+            if let Some(news) = &mut self.news {
+                ready!(news.as_mut().poll(context))?;
+            }
+            self.news = None;
         }
     }
 }
@@ -289,7 +302,7 @@ impl Member for Door {
 
     fn watch(&self, _: bool) -> Result<Box<dyn WatchStream>, Fault> {
         self.0.change(|state| state.watches += 1);
-        Ok(Box::new(Stream { member: Arc::clone(&self.0), watches: Vec::new() }))
+        Ok(Box::new(Stream { member: Arc::clone(&self.0), watches: Vec::new(), news: None }))
     }
 
     async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
