@@ -138,7 +138,7 @@ impl Watchman {
         let value = if jobs.look_out(LOOK_OUT) { FIND } else { Duration::ZERO };
         let most = nanoseconds(CREDIT_MAX);
         let won = nanoseconds(value) - nanoseconds(began.elapsed());
-        self.credit_ns = (self.credit_ns + won).clamp(-most, most);
+        self.credit_ns = (self.credit_ns + won).clamp(-nanoseconds(LOOK_OUT), most);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::index::Index;
 use crate::lagging::Cohorts;
 use crate::numbers::Numbers;
 use crate::outbox::Pending;
+use crate::shelf::Shelf;
 use crate::watcher::{NOWHERE, Watcher};
 use crate::{Body, End, Limits, Outbox, Reply};
 
@@ -63,7 +64,7 @@ pub struct Hub {
     pub(crate) limits: Limits,
     /// What the synced ones have got.
     pub(crate) seen: Revision,
-    pub(crate) watchers: Slab<Watcher>,
+    pub(crate) watchers: Shelf<Watcher>,
     pub(crate) synced: Index,
     pub(crate) lagging: Index,
     pub(crate) cohorts: Cohorts,
@@ -85,7 +86,7 @@ impl Hub {
             seen: mvcc.revision(),
             mvcc,
             limits,
-            watchers: Slab::new(),
+            watchers: Shelf::default(),
             synced: Index::default(),
             lagging: Index::default(),
             cohorts: Cohorts::default(),

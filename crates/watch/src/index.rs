@@ -3,11 +3,11 @@
 //! Single keys are in a hash table, ranges in an interval tree.
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use slab::Slab;
 use std::hash::BuildHasher;
 use types::{KeyRange, RangeEnd};
 
 use crate::ranges::Ranges;
+use crate::shelf::Shelf;
 
 /// In a group's number: it is one of a range.
 const RANGE: u32 = 1 << 31;
@@ -65,7 +65,7 @@ struct Single {
 #[derive(Default)]
 pub(crate) struct Index {
     table: HashTable<u32>,
-    singles: Slab<Single>,
+    singles: Shelf<Single>,
     ranges: Ranges,
     hasher: DefaultHashBuilder,
     count: usize,

@@ -26,6 +26,7 @@ mod batch;
 mod index;
 mod numbers;
 mod ranges;
+mod shelf;
 mod watcher;
 
 #[cfg(test)]

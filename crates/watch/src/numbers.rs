@@ -3,8 +3,8 @@
 
 use std::hash::BuildHasher;
 
+use crate::shelf::Shelf;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use slab::Slab;
 use types::WatchId;
 
 use crate::watcher::Watcher;
@@ -21,14 +21,14 @@ impl Numbers {
     pub(crate) fn contains(
         &self,
         id: WatchId,
-        watchers: &Slab<Watcher>,
+        watchers: &Shelf<Watcher>,
         hasher: &DefaultHashBuilder,
     ) -> bool {
         self.0.find(hasher.hash_one(id), |slot| watchers[*slot as usize].id == id).is_some()
     }
 
     /// Puts one in whose number is not there.
-    pub(crate) fn insert(&mut self, slot: u32, watchers: &Slab<Watcher>, hasher: &DefaultHashBuilder) {
+    pub(crate) fn insert(&mut self, slot: u32, watchers: &Shelf<Watcher>, hasher: &DefaultHashBuilder) {
         let hash = |slot: &u32| hasher.hash_one(watchers[*slot as usize].id);
         self.0.insert_unique(hash(&slot), slot, hash);
     }
@@ -37,7 +37,7 @@ impl Numbers {
     pub(crate) fn remove(
         &mut self,
         id: WatchId,
-        watchers: &Slab<Watcher>,
+        watchers: &Shelf<Watcher>,
         hasher: &DefaultHashBuilder,
     ) -> Option<u32> {
         let found = self.0.find_entry(hasher.hash_one(id), |slot| watchers[*slot as usize].id == id).ok()?;

@@ -5,10 +5,10 @@
 
 use std::cmp::Ordering;
 
-use slab::Slab;
 use types::{KeyRange, RangeEnd};
 
 use crate::index::Members;
+use crate::shelf::Shelf;
 
 const NONE: u32 = u32::MAX;
 
@@ -26,14 +26,14 @@ struct Node {
 
 /// See the module.
 pub(crate) struct Ranges {
-    nodes: Slab<Node>,
+    nodes: Shelf<Node>,
     root: u32,
     made: u64,
 }
 
 impl Default for Ranges {
     fn default() -> Self {
-        Self { nodes: Slab::new(), root: NONE, made: 0 }
+        Self { nodes: Shelf::default(), root: NONE, made: 0 }
     }
 }
 

@@ -19,12 +19,9 @@ pub(crate) struct Watcher {
     pub(crate) cohort: u32,
     pub(crate) seat: u32,
     flags: u8,
-    // A flag of its own: the values that it cannot have are where the slab notes an empty slot, for nothing.
+    // A flag of its own: the values that it cannot have are where the shelf notes an empty place, for nothing.
     blocked: bool,
 }
-
-// Four bytes more are eight more with the slab's note, times a million.
-const _: () = assert!(size_of::<Option<Watcher>>() == 40);
 
 const WITHOUT_PUTS: u8 = 1;
 const WITHOUT_DELETES: u8 = 2;
