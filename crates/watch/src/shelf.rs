@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn an_empty_shelf_keeps_one_board() {
         let mut shelf = Shelf::default();
-        let places: Vec<usize> = (0..PLACES + 1).map(|number| shelf.insert(number)).collect();
+        let places: Vec<usize> = (0..=PLACES).map(|number| shelf.insert(number)).collect();
         for at in places {
             shelf.remove(at);
         }
