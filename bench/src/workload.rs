@@ -46,6 +46,10 @@ pub(crate) enum Kind {
     V2Put,
     /// A v2 GET of one existing key.
     V2Get,
+    /// A v2 PUT of the client's own key on condition of its index.
+    V2Cas,
+    /// A v2 POST: a key in order.
+    V2Post,
     /// Keys in order, 128 to a transaction, until there are `keys`.
     Fill,
     /// Keys in order, each with a put of its own, until there are `keys`.
@@ -56,7 +60,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every workload with its name on the command line.
-    pub(crate) const ALL: [(&'static str, Self); 13] = [
+    pub(crate) const ALL: [(&'static str, Self); 15] = [
         ("put", Self::Put),
         ("put-stamped", Self::StampedPut),
         ("get", Self::Get),
@@ -67,6 +71,8 @@ impl Kind {
         ("json-range", Self::JsonRange),
         ("v2-put", Self::V2Put),
         ("v2-get", Self::V2Get),
+        ("v2-cas", Self::V2Cas),
+        ("v2-post", Self::V2Post),
         ("fill", Self::Fill),
         ("fill-each", Self::FillEach),
         ("v2-fill", Self::V2Fill),
@@ -88,7 +94,13 @@ impl Kind {
             Self::Put | Self::StampedPut | Self::FillEach => Some("/etcdserverpb.KV/Put"),
             Self::Get | Self::GetSerializable | Self::Range => Some("/etcdserverpb.KV/Range"),
             Self::Cas | Self::Fill => Some("/etcdserverpb.KV/Txn"),
-            Self::JsonPut | Self::JsonRange | Self::V2Put | Self::V2Get | Self::V2Fill => None,
+            Self::JsonPut
+            | Self::JsonRange
+            | Self::V2Put
+            | Self::V2Get
+            | Self::V2Cas
+            | Self::V2Post
+            | Self::V2Fill => None,
         }
     }
 
@@ -144,7 +156,7 @@ impl Random {
 struct Client {
     /// Operations inside the call that is on its way.
     operations: u64,
-    /// Version of its own key, as far as it knows.
+    /// Version of its own key, or its v2 index, as far as it knows.
     version: u64,
     /// Whether an answer has told it that version.
     knows: bool,
@@ -243,6 +255,8 @@ impl Workload {
                 let at = self.random.below(self.shape.keys);
                 self.v2(at, out);
             }
+            Kind::V2Cas => self.v2_cas(client, out),
+            Kind::V2Post => self.v2_form("POST /v2/keys/bench-queue", out),
             Kind::V2Fill => {
                 operations = (self.shape.keys - self.next_key).min(1);
                 self.v2(self.next_key, out);
@@ -272,6 +286,11 @@ impl Workload {
             return Err("the answer is too short to hold the keys asked for");
         }
         let state = &mut self.clients[client];
+        if self.shape.kind == Kind::V2Cas {
+            // The node comes before what it was.
+            state.version = number_after(body, b"\"modifiedIndex\":").ok_or("the answer has no index")?;
+            return Ok(state.operations);
+        }
         if matches!(self.shape.kind, Kind::Cas | Kind::Fill) {
             let message = grpc::unframe(body).ok_or("the answer is not one gRPC message")?;
             let knew = std::mem::replace(&mut state.knows, true);
@@ -356,17 +375,30 @@ impl Workload {
 
     fn v2(&mut self, number: u64, out: &mut Vec<u8>) {
         self.set_key(b'k', number);
-        let verb = if self.shape.kind == Kind::V2Get { "GET" } else { "PUT" };
-        out.extend_from_slice(verb.as_bytes());
-        out.extend_from_slice(b" /v2/keys/bench/");
-        out.extend_from_slice(&self.key);
+        let key = String::from_utf8_lossy(&self.key);
+        if self.shape.kind == Kind::V2Get {
+            let head = format!("GET /v2/keys/bench/{key} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host());
+            out.extend_from_slice(head.as_bytes());
+        } else {
+            let line = format!("PUT /v2/keys/bench/{key}");
+            self.v2_form(&line, out);
+        }
+    }
+
+    fn v2_cas(&mut self, client: usize, out: &mut Vec<u8>) {
+        let line = match self.clients[client].version {
+            0 => format!("PUT /v2/keys/bench-cas/{client}"),
+            index => format!("PUT /v2/keys/bench-cas/{client}?prevIndex={index}"),
+        };
+        self.v2_form(&line, out);
+    }
+
+    /// A request with a value in its form.
+    fn v2_form(&mut self, line: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(line.as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
         out.extend_from_slice(self.host().as_bytes());
         out.extend_from_slice(b"\r\n");
-        if self.shape.kind == Kind::V2Get {
-            out.extend_from_slice(b"\r\n");
-            return;
-        }
         let mut form = std::mem::take(&mut self.part);
         form.clear();
         form.extend_from_slice(b"value=");
@@ -374,6 +406,14 @@ impl Workload {
         push_body(out, "application/x-www-form-urlencoded", &form);
         self.part = form;
     }
+}
+
+/// The number that follows the first `name`.
+pub(crate) fn number_after(text: &[u8], name: &[u8]) -> Option<u64> {
+    let at = text.windows(name.len()).position(|window| window == name)? + name.len();
+    let rest = text.get(at..)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    str::from_utf8(rest.get(..digits)?).ok()?.parse().ok()
 }
 
 /// Appends an operation of a transaction: `branch` is the field of the request, `kind` that of the operation.
@@ -470,6 +510,21 @@ mod tests {
         assert_eq!(compared(&mut cas), 8);
         assert!(cas.judge(1, &answer(false, 10), 0).is_err(), "somebody else wrote it");
         assert_eq!(compared(&mut cas), 10);
+    }
+
+    #[test]
+    fn a_conditional_put_of_v2_follows_the_index() {
+        let mut cas = workload(Kind::V2Cas, 1);
+        let line = |cas: &mut Workload| {
+            let mut out = Vec::new();
+            cas.request(1, &mut out);
+            String::from_utf8_lossy(&out).lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(line(&mut cas), "PUT /v2/keys/bench-cas/1 HTTP/1.1");
+        let body = br#"{"node":{"modifiedIndex":17,"createdIndex":4},"prevNode":{"modifiedIndex":9}}"#;
+        assert_eq!(cas.judge(1, body, body.len()), Ok(1));
+        assert_eq!(line(&mut cas), "PUT /v2/keys/bench-cas/1?prevIndex=17 HTTP/1.1");
+        assert!(cas.judge(1, b"{}", 2).is_err());
     }
 
     #[test]

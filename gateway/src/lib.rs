@@ -40,6 +40,7 @@ mod mux;
 mod openapi;
 mod plain;
 mod v2;
+mod variables;
 
 pub use gateway::{Connection, Gateway};
 pub use limits::Limits;

@@ -60,7 +60,10 @@ pub(crate) async fn answer(
 /// body out by itself in HTTP/1 only.
 fn headers_of(response: Response<Body>) -> Response<Body> {
     let (mut head, body) = response.into_parts();
-    head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    // Of a redirect Go writes no body for HEAD, and so knows no length.
+    if !head.status.is_redirection() {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
     Response::from_parts(head, Body::default())
 }
 

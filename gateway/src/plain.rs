@@ -13,6 +13,7 @@ use crate::gateway::Shared;
 use crate::mux::{self, TEXT};
 use crate::openapi;
 use crate::v2::form::Form;
+use crate::variables;
 
 /// Answers a request for a path that is none of a keyspace's.
 pub(crate) async fn answer(shared: &Shared, path: &str, request: &Request<Incoming>) -> Response<Body> {
@@ -24,6 +25,7 @@ pub(crate) async fn answer(shared: &Shared, path: &str, request: &Request<Incomi
     match endpoint {
         Endpoint::Metrics => metrics(shared.member.as_ref()),
         Endpoint::Version => version(),
+        Endpoint::Variables => variables::answer(shared.member.as_ref()),
         Endpoint::Health => health(shared, &query).await,
         Endpoint::Description(text) => description(text),
         Endpoint::Checks(checks) => run(shared.member.as_ref(), checks, &query).await,
@@ -34,6 +36,7 @@ pub(crate) async fn answer(shared: &Shared, path: &str, request: &Request<Incomi
 enum Endpoint {
     Metrics,
     Version,
+    Variables,
     Health,
     Description(&'static LazyLock<Bytes>),
     Checks(&'static [Check]),
@@ -44,6 +47,7 @@ impl Endpoint {
         Some(match path {
             "/metrics" => Self::Metrics,
             "/version" => Self::Version,
+            "/debug/vars" => Self::Variables,
             "/health" => Self::Health,
             "/openapi.json" => Self::Description(&openapi::OPENAPI),
             "/swagger.json" => Self::Description(&openapi::SWAGGER),

@@ -94,6 +94,8 @@ pub(super) const GROUPS: [Group; 5] = [
         points: &[
             Point { keys: 1000, ..Point::new(Kind::V2Get, 64) },
             Point { keys: 1000, ..Point::new(Kind::V2Put, 64) },
+            Point::new(Kind::V2Cas, 64),
+            Point::new(Kind::V2Post, 64),
         ],
     },
 ];

@@ -11,12 +11,15 @@ mod bulk;
 mod expiry;
 mod fanout;
 mod figure;
+mod http;
 mod idle;
 mod keepalive;
 mod lag;
 mod link;
 mod many;
 mod meter;
+mod v2_expiry;
+mod v2_wait;
 mod watch;
 
 use anyhow::Result;
@@ -54,6 +57,10 @@ pub(crate) enum Scenario {
     },
     /// Watches to which nothing happens.
     Idle(Idle),
+    /// Many who wait for one v2 key.
+    V2Wait,
+    /// Many v2 keys that go in the same second.
+    V2Expiry,
     /// One answer that is larger than anybody should hold in memory.
     Bulk,
 }
@@ -73,7 +80,7 @@ const fn entry(name: &'static str, group: &'static str, scenario: Scenario) -> E
 }
 
 /// Every scenario.
-pub(crate) const SCENARIOS: [Entry; 13] = [
+pub(crate) const SCENARIOS: [Entry; 15] = [
     entry("watch-one", "watch", Scenario::Fanout(Fanout::ONE_KEY)),
     entry("watch-one-streams", "watch", Scenario::Fanout(Fanout::ONE_KEY.on_own_streams())),
     entry("watch-each", "watch", Scenario::Fanout(Fanout::OWN_KEYS)),
@@ -87,6 +94,8 @@ pub(crate) const SCENARIOS: [Entry; 13] = [
     entry("idle-watches", "idle", Scenario::Idle(Idle::WATCHES)),
     entry("idle-streams", "idle", Scenario::Idle(Idle::STREAMS)),
     entry("bulk", "bulk", Scenario::Bulk),
+    entry("v2-wait", "v2-wait", Scenario::V2Wait),
+    entry("v2-expiry", "v2-expiry", Scenario::V2Expiry),
 ];
 
 /// Names of the groups, in order.
@@ -111,6 +120,8 @@ impl Scenario {
             Self::Expiry { keys } => expiry::title(keys, scale),
             Self::Idle(idle) => idle.title(scale),
             Self::Bulk => bulk::title(scale),
+            Self::V2Wait => v2_wait::title(scale),
+            Self::V2Expiry => v2_expiry::title(scale),
         }
     }
 
@@ -118,7 +129,8 @@ impl Scenario {
     pub(crate) fn seconds(self) -> u64 {
         match self {
             Self::Fanout(_) | Self::Keepalive { .. } => 8,
-            Self::Lag | Self::Bulk => 20,
+            Self::V2Wait => 9,
+            Self::Lag | Self::Bulk | Self::V2Expiry => 20,
             Self::Expiry { .. } => 60,
             Self::Idle(_) => 10,
         }
@@ -149,6 +161,8 @@ impl Scenario {
                     Self::Expiry { keys } => expiry::measure(target, keys, scale).await,
                     Self::Idle(idle) => idle.measure(target, scale).await,
                     Self::Bulk => bulk::measure(target, scale).await,
+                    Self::V2Wait => v2_wait::measure(target, scale).await,
+                    Self::V2Expiry => v2_expiry::measure(target, scale).await,
                 }
             })
             .await
@@ -167,6 +181,6 @@ mod tests {
             all.dedup();
             assert_eq!(all.len(), SCENARIOS.len());
         }
-        assert_eq!(groups(), ["watch", "lag", "lease", "expiry", "idle", "bulk"]);
+        assert_eq!(groups(), ["watch", "lag", "lease", "expiry", "idle", "bulk", "v2-wait", "v2-expiry"]);
     }
 }

@@ -15,7 +15,7 @@ mod watch;
 pub use auth::{AuthReply, AuthRequest, Caller};
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
-pub use stats::{KeyspaceStats, Latency, PeerStats, Stand, Stats, Tally};
+pub use stats::{Feed, KeyspaceStats, Latency, PeerStats, Progress, RaftStats, Stand, Stats, Tally};
 pub use types::{Secret, SharedEvent, WatchId, WatchSpec};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use v2::{V2Events, V2News, V2Reply, V2Ttl, V2Watching};
@@ -266,6 +266,11 @@ pub trait Member: Send + Sync + 'static {
 
     /// What it has counted since its start; nothing where nobody counts.
     fn stats(&self) -> Option<Stats> {
+        None
+    }
+
+    /// How it stands in raft; nothing where there is none.
+    fn raft_stats(&self) -> Option<RaftStats> {
         None
     }
 

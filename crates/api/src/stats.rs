@@ -1,9 +1,9 @@
-//! What a member counts since its start, as v2's `/v2/stats` tells it.
+//! What a member counts since its start, as v2's `/v2/stats` tells it, and how it stands in raft, as `/debug/vars` does.
 
 use std::time::Duration;
 
-use types::MemberId;
 use types::v2::Timestamp;
+use types::{Index, MemberId, Term};
 
 /// How a member stands in its term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,53 @@ pub struct Tally {
     pub done: u64,
     /// Refused.
     pub refused: u64,
+}
+
+/// How a member stands in raft.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftStats {
+    /// This member.
+    pub id: MemberId,
+    /// Its term.
+    pub term: Term,
+    /// Whom it voted for in its term; zero for nobody.
+    pub vote: MemberId,
+    /// The last index known to be committed.
+    pub commit: Index,
+    /// The leader it knows; zero for none.
+    pub leader: MemberId,
+    /// How it stands.
+    pub stand: Stand,
+    /// The last index applied.
+    pub applied: Index,
+    /// How far the members are, itself included, in the order of ids; only a leader knows.
+    pub progress: Vec<Progress>,
+    /// To whom the lead is being handed; zero for nobody.
+    pub transferee: MemberId,
+}
+
+/// How far a member is, as its leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub id: MemberId,
+    /// The last index that it has on disk.
+    pub matched: Index,
+    /// The next index to send.
+    pub next: Index,
+    /// How it gets its entries.
+    pub feed: Feed,
+}
+
+/// How a member gets its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feed {
+    /// One message at a time, until it is known where its log ends.
+    Probe,
+    /// As they come.
+    Replicate,
+    /// It is to fetch a snapshot first.
+    Snapshot,
 }
 
 #[cfg(test)]

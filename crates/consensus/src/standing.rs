@@ -61,6 +61,8 @@ pub struct Survey {
     pub commit: Index,
     /// The last index in the log, durable or not.
     pub last: Index,
+    /// Whom this member voted for in this term; zero for nobody.
+    pub vote: MemberId,
     /// Who votes.
     pub voters: Vec<MemberId>,
     /// Who listens.
@@ -139,6 +141,7 @@ impl<W, R> Replica<W, R> {
             seat: self.seat(),
             commit: Index(raft.raft_log.committed),
             last: self.last_index(),
+            vote: MemberId(raft.vote),
             voters: self.voters.clone(),
             learners: self.learners.clone(),
             transferee: MemberId(raft.lead_transferee.unwrap_or_default()),

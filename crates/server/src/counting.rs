@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use api::{KeyspaceStats, Latency, PeerStats, Stand, Stats, Tally};
+use api::{Feed, KeyspaceStats, Latency, PeerStats, Progress, RaftStats, Stand, Stats, Tally};
+use consensus::{PeerState, Role};
 use parking_lot::Mutex;
-use types::MemberId;
 use types::v2::{Action, Event, Timestamp};
+use types::{Index, MemberId};
 
 use crate::member::Member;
 
@@ -118,6 +119,45 @@ impl Member {
             appends_sent: counts.appends_sent.load(Ordering::Relaxed),
             peers,
             keyspace: KeyspaceStats { watchers: self.house.waits.count() as u64, ..*counts.keyspace.lock() },
+        }
+    }
+
+    /// See [`api::Member::raft_stats`].
+    pub(crate) fn look_at_raft(&self) -> RaftStats {
+        let survey = self.house.driver.survey();
+        let mut progress: Vec<Progress> = survey
+            .peers
+            .iter()
+            .map(|peer| Progress {
+                id: peer.id,
+                matched: peer.matched,
+                next: peer.next,
+                feed: match peer.state {
+                    PeerState::Probe => Feed::Probe,
+                    PeerState::Replicate => Feed::Replicate,
+                    PeerState::Snapshot => Feed::Snapshot,
+                },
+            })
+            .collect();
+        if survey.role == Role::Leader {
+            let (matched, next) = (survey.last, Index(survey.last.0 + 1));
+            progress.push(Progress { id: self.id, matched, next, feed: Feed::Replicate });
+            progress.sort_unstable_by_key(|member| member.id);
+        }
+        RaftStats {
+            id: self.id,
+            term: survey.term,
+            vote: survey.vote,
+            commit: survey.commit,
+            leader: survey.leader,
+            stand: match survey.role {
+                Role::Follower => Stand::Follower,
+                Role::Candidate => Stand::Candidate,
+                Role::Leader => Stand::Leader,
+            },
+            applied: self.house.shared.applied(),
+            progress,
+            transferee: survey.transferee,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use api::{
     Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus,
-    RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth, V2Reply, V2Ttl, V2Watching, WatchStream,
+    RaftStats, RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth, V2Reply, V2Ttl, V2Watching,
+    WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
@@ -238,6 +239,10 @@ impl api::Member for Member {
 
     fn stats(&self) -> Option<Stats> {
         Some(self.count_up())
+    }
+
+    fn raft_stats(&self) -> Option<RaftStats> {
+        Some(self.look_at_raft())
     }
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {

@@ -22,7 +22,9 @@ const ROUND: Duration = Duration::from_millis(250);
 /// How often it looks while nodes go.
 const ROUND_EXPIRING: Duration = Duration::from_millis(2);
 /// v2 nodes that go with one entry of the log, so that what else waits gets its turn between.
-const EXPIRED_NODES_MAX: u64 = 4096;
+const EXPIRED_NODES_MAX: usize = 4096;
+/// Such entries under way at once: while one is applied, the next is on its way to the others and their disks.
+const EXPIRING_MAX: usize = 3;
 /// How often it looks while this member is not known, so that a start waits for no more than that.
 const ROUND_BEFORE: Duration = Duration::from_millis(10);
 /// A proposal of which nothing was heard for so long is made again.
@@ -47,7 +49,7 @@ pub(crate) fn run(house: &House, duties: &Duties, stop: &Mailbox<()>) {
         duties,
         this_member: &duties.this_member,
         publishing: None,
-        expiring: None,
+        expiring: Vec::new(),
         departed: None,
         compared: None,
     };
@@ -72,7 +74,7 @@ struct Keeper<'a> {
     duties: &'a Duties,
     this_member: &'a MemberRecord,
     publishing: Option<Proposed>,
-    expiring: Option<Proposed>,
+    expiring: Vec<Proposed>,
     departed: Option<Instant>,
     compared: Option<Instant>,
 }
@@ -126,25 +128,30 @@ impl Keeper<'_> {
     fn expire(&mut self) -> Duration {
         let shared = &self.house.shared;
         if !shared.confirmed() {
-            self.expiring = None;
+            self.expiring.clear();
             return Duration::MAX;
         }
-        if is_under_way(&mut self.expiring) {
+        self.expiring.retain_mut(is_waited_for);
+        let now = Timestamp(self.duties.clock.wall_ns());
+        let rooms = self.house.wing.look();
+        // What is under way takes the first of what is counted here.
+        let due = rooms.v2.count_due(now, EXPIRED_NODES_MAX * EXPIRING_MAX);
+        let wanted = due.div_ceil(EXPIRED_NODES_MAX);
+        let term = shared.term();
+        for _ in self.expiring.len()..wanted {
+            // Dropped if this member leads no more when it comes to the log: the next leader has a clock too.
+            let (reply, outcome) = oneshot::channel();
+            let write = Write::Expire { now, nodes_max: EXPIRED_NODES_MAX as u64 };
+            let command = Command::V2 { write, now };
+            self.house.propose_chore(&command, Kind::Chore(term), WriteTicket::watched(reply));
+            self.expiring.push((Instant::now(), outcome));
+        }
+        if !self.expiring.is_empty() {
             return ROUND_EXPIRING;
         }
-        self.expiring = None;
-        let now = Timestamp(self.duties.clock.wall_ns());
-        let Some(due) = self.house.wing.look().v2.next_expiry() else { return Duration::MAX };
-        if due > now {
-            let left_ns = u64::try_from(due.0.saturating_sub(now.0)).unwrap_or(0);
-            return Duration::from_nanos(left_ns).max(ROUND_EXPIRING);
-        }
-        // Dropped if this member leads no more when it comes to the log: the next leader has a clock too.
-        let (reply, outcome) = oneshot::channel();
-        let command = Command::V2 { write: Write::Expire { now, nodes_max: EXPIRED_NODES_MAX }, now };
-        self.house.propose_chore(&command, Kind::Chore(shared.term()), WriteTicket::watched(reply));
-        self.expiring = Some((Instant::now(), outcome));
-        ROUND_EXPIRING
+        let Some(next) = rooms.v2.next_expiry() else { return Duration::MAX };
+        let left_ns = u64::try_from(next.0.saturating_sub(now.0)).unwrap_or(0);
+        Duration::from_nanos(left_ns).max(ROUND_EXPIRING)
     }
 
     fn leave(&mut self) {
@@ -157,7 +164,9 @@ impl Keeper<'_> {
 }
 
 fn is_under_way(proposed: &mut Option<Proposed>) -> bool {
-    proposed.as_mut().is_some_and(|(since, outcome)| {
-        matches!(outcome.try_recv(), Err(TryRecvError::Empty)) && since.elapsed() < PROPOSE_AGAIN
-    })
+    proposed.as_mut().is_some_and(is_waited_for)
+}
+
+fn is_waited_for((since, outcome): &mut Proposed) -> bool {
+    matches!(outcome.try_recv(), Err(TryRecvError::Empty)) && since.elapsed() < PROPOSE_AGAIN
 }

@@ -11,4 +11,5 @@ mod registry;
 
 pub use log::{FATAL, LogError, LogLevel, LogOutput, init_log};
 pub use metrics::{Counter, Gauge, Histogram};
+pub use process::ProcessFacts;
 pub use registry::{Buckets, Registry};

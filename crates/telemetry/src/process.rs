@@ -6,6 +6,40 @@ use std::fs;
 use metrics::{Gauge, Key, KeyName, Level, Metadata, Recorder, SharedString};
 use metrics_process::Collector;
 
+/// What the operating system says of this process at one moment. Zero where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// The program and its arguments, as it was started.
+    pub command_line: Vec<String>,
+    /// How many descriptors it may have open; 0 also where there is no limit.
+    pub descriptors_max: u64,
+    /// Resident memory that belongs to no file, in bytes.
+    pub heap_bytes: u64,
+    /// All resident memory, in bytes.
+    pub resident_bytes: u64,
+}
+
+impl ProcessFacts {
+    /// Looks now.
+    pub fn look() -> Self {
+        let read = |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
+        let status = read("status");
+        let bytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+            kib.unwrap_or_default().saturating_mul(1024)
+        };
+        let command_line = read("cmdline");
+        let limit = open_files_limit(&read("limits")).filter(|limit| limit.is_finite());
+        Self {
+            command_line: command_line.split_terminator('\0').map(str::to_owned).collect(),
+            descriptors_max: limit.map_or(0, |limit| limit as u64),
+            heap_bytes: bytes("RssAnon"),
+            resident_bytes: bytes("VmRSS"),
+        }
+    }
+}
+
 /// Families that are read when somebody asks.
 pub(crate) struct ProcessFamilies {
     collector: Collector,
@@ -64,8 +98,16 @@ fn open_files_limit(limits: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::open_files_limit;
+    use super::{ProcessFacts, open_files_limit};
     use crate::Registry;
+
+    #[test]
+    fn this_process_is_known() {
+        let facts = ProcessFacts::look();
+        assert!(facts.command_line.first().is_some_and(|program| program.contains("telemetry")), "{facts:?}");
+        assert!(facts.descriptors_max > 0 && facts.heap_bytes > 0, "{facts:?}");
+        assert!(facts.resident_bytes > facts.heap_bytes, "{facts:?}");
+    }
 
     #[test]
     fn the_limit_is_the_soft_one() {

@@ -56,6 +56,12 @@ impl Path {
     }
 }
 
+impl From<Path> for String {
+    fn from(path: Path) -> Self {
+        path.0
+    }
+}
+
 /// Levels below the root that a path may name when a node is made. It bounds every walk over a tree, an answer
 /// and its JSON too. etcd has no such limit; deeper paths are refused with [`code::INVALID_FIELD`].
 pub const PATH_DEPTH_MAX: usize = 256;

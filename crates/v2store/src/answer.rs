@@ -21,15 +21,25 @@ pub(crate) fn describe(path: &Path, node: &Node, now: Timestamp) -> Told {
     tell(key, node, now)
 }
 
-/// The node of an event that removed it at `index`: only what it was remains to be said.
-pub(crate) fn removed(path: &Path, node: &Node, index: u64) -> Told {
-    Told {
-        key: path.as_str().to_owned(),
+/// The node of an event that removed it at `index`, of which only what it was remains to be said, and the node before.
+pub(crate) fn removed(path: Path, node: Node, index: u64, now: Timestamp) -> (Told, Told) {
+    let key = String::from(path);
+    let told = Told {
+        key: key.clone(),
         dir: node.is_directory(),
         modified_index: index,
         created_index: node.created_index,
         ..Told::default()
-    }
+    };
+    let dir = node.is_directory();
+    let value = match node.content {
+        Content::File(value) => Some(value),
+        Content::Directory(_) => None,
+    };
+    let (expiration, ttl) = (node.expiration, node.expiration.map_or(0, |at| seconds_left(at, now)));
+    let (modified_index, created_index) = (node.modified_index, node.created_index);
+    let before = Told { key, value, dir, expiration, ttl, nodes: Vec::new(), modified_index, created_index };
+    (told, before)
 }
 
 /// The children that may be seen, with theirs in turn when `recursive`.

@@ -26,7 +26,7 @@ impl Keyspace {
         now: Timestamp,
         rows: &mut Rows<'_, '_>,
     ) -> Result<Vec<Arc<Event>>, Refusal> {
-        let events: Vec<Arc<Event>> = self.change(write, now, rows)?.into_iter().map(Arc::new).collect();
+        let events = self.change(write, now, rows)?;
         self.remember(&events, rows);
         Ok(events)
     }
@@ -53,7 +53,7 @@ impl Keyspace {
         write: &Write,
         now: Timestamp,
         rows: &mut Rows<'_, '_>,
-    ) -> Result<Vec<Event>, Refusal> {
+    ) -> Result<Vec<Arc<Event>>, Refusal> {
         let event = match write {
             Write::Set { path, value, dir, expiry, refresh } => {
                 self.set(&Making { path, value, dir: *dir, expiry: *expiry }, *refresh, now, rows)?
@@ -81,7 +81,7 @@ impl Keyspace {
             }
             Write::Expire { now, nodes_max } => return Ok(self.expire(*now, *nodes_max, rows)),
         };
-        Ok(vec![event])
+        Ok(vec![Arc::new(event)])
     }
 
     fn set(
@@ -138,12 +138,12 @@ impl Keyspace {
         Ok(self.replace(Action::Update, path, value, expiry, refresh, now, rows))
     }
 
-    fn expire(&mut self, now: Timestamp, nodes_max: u64, rows: &mut Rows<'_, '_>) -> Vec<Event> {
+    fn expire(&mut self, now: Timestamp, nodes_max: u64, rows: &mut Rows<'_, '_>) -> Vec<Arc<Event>> {
         let mut events = Vec::new();
         while (events.len() as u64) < nodes_max
-            && let Some(path) = self.first_due(now)
+            && let Some((path, node)) = self.remove_due(now, rows)
         {
-            events.push(self.take(Action::Expire, &path, now, rows));
+            events.push(Arc::new(self.taken(Action::Expire, path, node, now)));
         }
         events
     }
@@ -198,12 +198,15 @@ impl Keyspace {
 
     /// Removes a node that is there, with all below it.
     fn take(&mut self, action: Action, path: &Path, now: Timestamp, rows: &mut Rows<'_, '_>) -> Event {
-        let index = self.next_index();
-        let node = self.find(path).expect("the caller found it");
-        let (told, prev_node) = (removed(path, node, index), Some(describe(path, node, now)));
-        self.remove(path, rows);
-        self.advance();
-        Event { action, node: told, prev_node, index, refresh: false }
+        let node = self.remove(path, rows);
+        self.taken(action, path.clone(), node, now)
+    }
+
+    /// The event of a node that was just removed.
+    fn taken(&mut self, action: Action, path: Path, node: Node, now: Timestamp) -> Event {
+        let index = self.advance();
+        let (node, before) = removed(path, node, index, now);
+        Event { action, node, prev_node: Some(before), index, refresh: false }
     }
 
     fn refuse_root(&self, path: &Path) -> Result<(), Refusal> {

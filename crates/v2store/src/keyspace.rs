@@ -65,9 +65,18 @@ impl Keyspace {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// The first node that is due at `now`.
-    pub(crate) fn first_due(&self, now: Timestamp) -> Option<Path> {
-        self.due.first().filter(|(at, _)| *at <= now).map(|(_, path)| path.clone())
+    /// How many nodes are due at `now`, as far as `nodes_max`.
+    pub(crate) fn count_due(&self, now: Timestamp, nodes_max: usize) -> usize {
+        self.due.iter().take(nodes_max).take_while(|(at, _)| *at <= now).count()
+    }
+
+    /// Takes the first node that is due at `now` away, with all that is below it.
+    pub(crate) fn remove_due(&mut self, now: Timestamp, rows: &mut Rows<'_, '_>) -> Option<(Path, Node)> {
+        self.due.first().filter(|(at, _)| *at <= now)?;
+        let (_, path) = self.due.pop_first()?;
+        let node = self.unlink(&path, rows);
+        self.forget_due_below(&path, &node);
+        Some((path, node))
     }
 
     pub(crate) fn find(&self, path: &Path) -> Result<&Node, Miss> {
@@ -160,27 +169,30 @@ impl Keyspace {
     }
 
     /// Takes the node at `path` away with all that is below it. The caller has found it; it is not the root.
-    pub(crate) fn remove(&mut self, path: &Path, rows: &mut Rows<'_, '_>) {
-        let mut children = self.root.children_mut().expect("the root is a directory");
-        let mut steps = steps(path).peekable();
-        let mut removed = None;
-        while let Some((name, _)) = steps.next() {
-            if steps.peek().is_none() {
-                removed = children.remove(name);
-                break;
-            }
-            children = children.get_mut(name).and_then(Node::children_mut).expect("the caller found it");
+    pub(crate) fn remove(&mut self, path: &Path, rows: &mut Rows<'_, '_>) -> Node {
+        let removed = self.unlink(path, rows);
+        if let Some(at) = removed.expiration {
+            self.due.remove(&(at, path.clone()));
         }
+        self.forget_due_below(path, &removed);
+        removed
+    }
+
+    fn unlink(&mut self, path: &Path, rows: &mut Rows<'_, '_>) -> Node {
+        let mut children = self.root.children_mut().expect("the root is a directory");
+        let mut rest = path.as_str().strip_prefix('/').expect("a path begins with a slash");
+        let removed = loop {
+            let Some((name, below)) = rest.split_once('/') else { break children.remove(rest) };
+            children = children.get_mut(name).and_then(Node::children_mut).expect("the caller found it");
+            rest = below;
+        };
         let removed = removed.expect("the caller found it, and not the root");
         if removed.has_children() {
             rows.remove_subtree(path.as_str());
         } else {
             rows.remove(path.as_str());
         }
-        // Walking a large subtree for its expirations is spared where nothing expires at all.
-        if !self.due.is_empty() {
-            self.forget_due(path, &removed);
-        }
+        removed
     }
 
     /// One event happened.
@@ -197,12 +209,17 @@ impl Keyspace {
         Ok(())
     }
 
-    fn forget_due(&mut self, path: &Path, node: &Node) {
-        if let Some(at) = node.expiration {
-            self.due.remove(&(at, path.clone()));
-        }
+    fn forget_due_below(&mut self, path: &Path, node: &Node) {
         for (name, child) in node.children().into_iter().flatten() {
-            self.forget_due(&path.child(name), child);
+            // Walking a large subtree for its expirations is spared where nothing expires at all.
+            if self.due.is_empty() {
+                return;
+            }
+            let path = path.child(name);
+            self.forget_due_below(&path, child);
+            if let Some(at) = child.expiration {
+                self.due.remove(&(at, path));
+            }
         }
     }
 }

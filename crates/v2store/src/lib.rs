@@ -77,6 +77,11 @@ impl V2Store {
         self.keyspace.read().next_expiry()
     }
 
+    /// How many nodes are due at `now`, counted as far as `nodes_max`.
+    pub fn count_due(&self, now: Timestamp, nodes_max: usize) -> usize {
+        self.keyspace.read().count_due(now, nodes_max)
+    }
+
     /// What a watch has missed: up to `events_max` events from `since` on, or 401 when some of what it asks for may
     /// have been forgotten.
     pub fn seek(&self, watch: &Watch, since: u64, events_max: usize) -> Result<Missed, Refusal> {

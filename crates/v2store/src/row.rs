@@ -20,11 +20,13 @@ const EXPIRES: u8 = 0b10;
 /// The batch of a log entry, as far as v2 writes to it.
 pub(crate) struct Rows<'a, 's> {
     batch: &'a mut Batch<'s>,
+    /// The key that was made last; its room serves the next.
+    key: Vec<u8>,
 }
 
 impl<'a, 's> Rows<'a, 's> {
     pub(crate) fn new(batch: &'a mut Batch<'s>) -> Self {
-        Self { batch }
+        Self { batch, key: Vec::new() }
     }
 
     pub(crate) fn put(&mut self, path: &str, node: &Node) {
@@ -34,7 +36,10 @@ impl<'a, 's> Rows<'a, 's> {
     }
 
     pub(crate) fn remove(&mut self, path: &str) {
-        self.batch.delete(Family::V2, &key(path));
+        self.key.clear();
+        self.key.extend_from_slice(path.as_bytes());
+        self.key.push(b'/');
+        self.batch.delete(Family::V2, &self.key);
     }
 
     /// Removes the row of a directory and of all that is below it.

@@ -152,7 +152,7 @@ pub(super) fn timestamp(time: Timestamp) -> Option<String> {
 }
 
 /// A string with the escapes of Go's encoder. Each byte that is no UTF-8 becomes U+FFFD.
-pub(super) fn string(out: &mut String, text: &[u8]) {
+pub(crate) fn string(out: &mut String, text: &[u8]) {
     out.push('"');
     for chunk in text.utf8_chunks() {
         chunk.valid().chars().for_each(|char| escaped(out, char));

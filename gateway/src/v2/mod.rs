@@ -5,7 +5,7 @@ pub(crate) mod members;
 pub(crate) mod stats;
 pub(crate) mod users;
 
-mod answer;
+pub(crate) mod answer;
 mod guard;
 mod params;
 mod people;

@@ -1,7 +1,8 @@
-//! Times to live, and what happens to them when members die, restart and lead.
+//! Times to live: a hundred thousand nodes that go in the same second, and what happens to them when members do.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ::tests::cluster::{Settings, program};
 use ::tests::v2::V2;
@@ -11,8 +12,107 @@ use anyhow::{Context, ensure};
 /// A client that waits out an election.
 const LONG: Duration = Duration::from_secs(20);
 
+/// Nodes that go together.
+const CROWD: usize = 100_000;
+
+/// Clients that write them.
+const WRITERS: usize = 16;
+
+/// How late the last of them may go.
+const LATE_MAX: Duration = Duration::from_millis(500);
+
 fn addresses(cluster: &Cluster) -> Vec<SocketAddr> {
     (0..cluster.len()).map(|number| cluster.member(number).address()).collect()
+}
+
+/// The time since 1970 in an expiration as etcd prints it.
+fn expiration_of(text: &str) -> anyhow::Result<Duration> {
+    let parse = |range: std::ops::Range<usize>| -> anyhow::Result<u64> {
+        Ok(text.get(range).context("a time")?.parse()?)
+    };
+    let (year, month, day) = (parse(0..4)?, parse(5..7)?, parse(8..10)?);
+    // Days before a month of a year that begins in March, counted from then.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1 - 719_468;
+    let seconds = days * 86_400 + parse(11..13)? * 3_600 + parse(14..16)? * 60 + parse(17..19)?;
+    let fraction = text.get(19..).context("a time")?.trim_start_matches('.').trim_end_matches('Z');
+    let nanos: u32 = format!("{fraction:0<9}").parse()?;
+    Ok(Duration::new(seconds, nanos))
+}
+
+fn now() -> anyhow::Result<Duration> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?)
+}
+
+/// Writes the crowd so that all of it goes at about the same time, some `ttl` after now. Answers the last expiration.
+fn crowd(addresses: &[SocketAddr], ttl: Duration) -> anyhow::Result<Duration> {
+    let end = now()? + ttl;
+    let write = |writer: usize| -> anyhow::Result<Duration> {
+        let mut client = V2::new(addresses, LONG).from(writer);
+        let mut last = Duration::ZERO;
+        for number in (writer..CROWD).step_by(WRITERS) {
+            let left = end.saturating_sub(now()?).as_secs_f64().round().max(1.0);
+            let path = format!("/crowd/{}/{number}", number % 100);
+            let told = client.ask("PUT", &path, &[("value", "x"), ("ttl", &left.to_string())])?;
+            ensure!(told.status == 201, "{told:?}");
+            last = last.max(expiration_of(told.node("expiration").as_str().context("an expiration")?)?);
+        }
+        Ok(last)
+    };
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
+        let ends = writers.into_iter().map(|writer| writer.join().expect("a writer reports"));
+        ends.collect::<anyhow::Result<Vec<_>>>().map(|ends| ends.into_iter().max().unwrap_or_default())
+    })
+}
+
+/// Where a member's keyspace stands. Asking for a node that is not there costs it next to nothing.
+fn index(client: &mut V2) -> anyhow::Result<u64> {
+    Ok(client.ask("GET", "/none", &[])?.index)
+}
+
+#[test]
+fn a_hundred_thousand_go_in_one_second_on_all_members_and_in_time() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start(&Settings::new(&program()?, 3).flags(&["--enable-v2=true"]))?;
+    cluster.wait_leader()?;
+    let addresses = addresses(&cluster);
+    // Longer than it takes to write them on a busy machine; the test waits for the rest of it.
+    let last = crowd(&addresses, Duration::from_secs(90))?;
+    let ahead = last.saturating_sub(now()?);
+    ensure!(ahead > Duration::from_secs(1), "this machine is too slow to write {CROWD} nodes in time");
+    // Each node that goes takes an index.
+    let end = index(&mut V2::new(&addresses, LONG))? + CROWD as u64;
+    let mut gone = Vec::new();
+    thread::scope(|scope| -> anyhow::Result<()> {
+        let waiting: Vec<_> = addresses
+            .iter()
+            .map(|address| {
+                scope.spawn(move || -> anyhow::Result<Duration> {
+                    let mut client = V2::new(&[*address], ahead + LONG);
+                    // Reason to sleep: until then nothing may go, and asking costs those who serve.
+                    thread::sleep(last.saturating_sub(now()?).saturating_sub(Duration::from_millis(200)));
+                    let found = until(LONG, || match index(&mut client) {
+                        Ok(index) if index == end => now().ok(),
+                        _ => None,
+                    });
+                    found.with_context(|| format!("{:?} of {end}", index(&mut client)))
+                })
+            })
+            .collect();
+        for member in waiting {
+            gone.push(member.join().expect("who waits reports")?);
+        }
+        Ok(())
+    })?;
+    let late: Vec<Duration> = gone.iter().map(|gone| gone.saturating_sub(last)).collect();
+    eprintln!("{CROWD} nodes were gone from the members {late:?} after the last was due");
+    ensure!(late.iter().all(|late| *late < LATE_MAX), "too late: {late:?}");
+    let indexes: Vec<u64> = addresses
+        .iter()
+        .map(|address| Ok(V2::new(&[*address], LONG).ask("GET", "/crowd", &[])?.index))
+        .collect::<anyhow::Result<_>>()?;
+    ensure!(indexes.iter().all(|index| *index == indexes[0]), "{indexes:?}");
+    cluster.done()
 }
 
 #[test]

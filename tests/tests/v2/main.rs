@@ -3,3 +3,5 @@
 mod expiry;
 mod queue;
 mod subnets;
+mod tree;
+mod variables;
