@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use api::V2Reply;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use time::OffsetDateTime;
@@ -70,9 +71,20 @@ fn created(event: &Event) -> bool {
     }
 }
 
+/// Room for what is in a node beside its key and value, and around it.
+const TEXT_BYTES: usize = 256;
+
+fn length(node: &Node) -> usize {
+    node.key.len() + node.value.as_ref().map_or(0, Bytes::len) + TEXT_BYTES
+}
+
 /// An event in JSON; `quiet` leaves out what a writer knows already.
 pub(crate) fn text(event: &Event, quiet: bool) -> String {
-    let mut out = format!(r#"{{"action":"{}""#, event.action.as_str());
+    let mut out =
+        String::with_capacity(TEXT_BYTES + length(&event.node) + event.prev_node.as_ref().map_or(0, length));
+    out.push_str("{\"action\":\"");
+    out.push_str(event.action.as_str());
+    out.push('"');
     if !quiet || matches!(event.action, Action::Get | Action::Delete | Action::CompareAndDelete) {
         out.push_str(",\"node\":");
         node(&mut out, &event.node);
@@ -134,7 +146,9 @@ impl<'a> Fields<'a> {
             self.out.push(',');
         }
         self.empty = false;
-        let _ = write!(self.out, "\"{name}\":");
+        self.out.push('"');
+        self.out.push_str(name);
+        self.out.push_str("\":");
         self.out
     }
 
@@ -154,12 +168,50 @@ pub(super) fn timestamp(time: Timestamp) -> Option<String> {
 /// A string with the escapes of Go's encoder. Each byte that is no UTF-8 becomes U+FFFD.
 pub(crate) fn string(out: &mut String, text: &[u8]) {
     out.push('"');
-    for chunk in text.utf8_chunks() {
-        chunk.valid().chars().for_each(|char| escaped(out, char));
-        chunk.invalid().iter().for_each(|_| out.push_str("\\ufffd"));
+    match std::str::from_utf8(text) {
+        Ok(text) => escape(out, text),
+        Err(_) => {
+            for chunk in text.utf8_chunks() {
+                escape(out, chunk.valid());
+                chunk.invalid().iter().for_each(|_| out.push_str("\\ufffd"));
+            }
+        }
     }
     out.push('"');
 }
+
+/// Most text has nothing to escape and is copied as it is.
+fn escape(out: &mut String, text: &str) {
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if !ESCAPED[usize::from(byte)] {
+            continue;
+        }
+        let Some(char) = text.get(at..).and_then(|rest| rest.chars().next()) else { continue };
+        out.push_str(text.get(plain..at).unwrap_or_default());
+        escaped(out, char);
+        plain = at + char.len_utf8();
+    }
+    out.push_str(text.get(plain..).unwrap_or_default());
+}
+
+/// Bytes with which a character begins that may need an escape.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        escaped[byte] = true;
+        byte += 1;
+    }
+    // The last one begins U+2028 and U+2029.
+    let others = [b'"', b'\\', b'<', b'>', b'&', 0xe2];
+    let mut at = 0;
+    while at < others.len() {
+        escaped[others[at] as usize] = true;
+        at += 1;
+    }
+    escaped
+};
 
 fn escaped(out: &mut String, char: char) {
     match char {
@@ -227,6 +279,7 @@ mod tests {
         check(b"<a>&\"\\", r#"\u003ca\u003e\u0026\"\\"#);
         check("\u{2028}\u{1}\u{7f}\n\r\tä".as_bytes(), "\\u2028\\u0001\u{7f}\\n\\r\\tä");
         check(b"a\xff\xe2\x80z", r"a\ufffd\ufffd\ufffdz");
+        check("€\u{2028}€&€".as_bytes(), r"€\u2028€\u0026€");
     }
 
     #[test]

@@ -52,8 +52,13 @@ impl Form {
 }
 
 fn unescape(text: &[u8]) -> Result<Bytes, String> {
+    let plain = text.iter().position(|byte| matches!(byte, b'+' | b'%')).unwrap_or(text.len());
+    let (begin, mut rest) = text.split_at(plain);
+    if rest.is_empty() {
+        return Ok(Bytes::copy_from_slice(begin));
+    }
     let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
+    out.extend_from_slice(begin);
     while let Some((&byte, after)) = rest.split_first() {
         rest = after;
         match byte {
