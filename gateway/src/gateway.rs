@@ -14,6 +14,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use telemetry::Registry;
+use tls::{Server, Session};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -90,9 +92,14 @@ impl Gateway {
         }
     }
 
-    /// Serves `listener` until `shutdown` is ready, then lets requests in flight end for as long as
+    /// Serves `listener`, with TLS if that is given, until `shutdown` is ready, then lets requests in flight end for as long as
     /// [`Limits::drain_time_max`] says.
-    pub async fn serve(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<Server>>,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let mut shutdown = pin!(shutdown);
         let (leave, cut) = (CancellationToken::new(), CancellationToken::new());
         let tasks = TaskTracker::new();
@@ -102,7 +109,7 @@ impl Gateway {
                 () = &mut shutdown => break,
                 accepted = self.accept(&listener) => accepted,
             };
-            let connection = self.clone().connection(stream, slot, leave.clone());
+            let connection = self.clone().connection(stream, tls.clone(), slot, leave.clone());
             let cut = cut.clone();
             let task = async move { cut.run_until_cancelled(connection).await };
             match lanes.next() {
@@ -138,15 +145,39 @@ impl Gateway {
         }
     }
 
-    async fn connection(self, stream: StdStream, slot: OwnedSemaphorePermit, leave: CancellationToken) {
+    async fn connection(
+        self,
+        stream: StdStream,
+        tls: Option<Arc<Server>>,
+        slot: OwnedSemaphorePermit,
+        leave: CancellationToken,
+    ) {
         let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => stream,
             Err(error) => return debug!(%error, "the connection was gone at once"),
         };
+        match tls {
+            None => self.speak(stream, Connection::default(), leave).await,
+            Some(tls) => {
+                // In a box, since without TLS nobody needs its room.
+                let handshake =
+                    Box::pin(async { leave.run_until_cancelled(tls.accept(stream)).await.flatten() });
+                if let Some(Session { stream, peer_name }) = handshake.await {
+                    Box::pin(self.speak(stream, Connection { peer_name }, leave)).await;
+                }
+            }
+        }
+        drop(slot);
+    }
+
+    /// Serves a connection to its end.
+    async fn speak<S>(self, stream: S, connection: Connection, leave: CancellationToken)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let limits = self.shared.limits;
         let activity = Arc::new(Activity::default());
         let io = TokioIo::new(Lenient::new(Watched::new(stream, Arc::clone(&activity))));
-        let connection = Connection::default();
         let service = service_fn(|request: Request<Incoming>| {
             let (shared, call, leave) = (Arc::clone(&self.shared), activity.begin(), leave.clone());
             let connection = connection.clone();
@@ -178,7 +209,6 @@ impl Gateway {
             }
             break;
         }
-        drop(slot);
     }
 }
 

@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use types::MemberId;
 
-use crate::http::{Answer, exchange};
+use crate::http::{Answer, Service, believing_the_system, exchange};
 use crate::{Beginning, BootstrapError, Plan};
 
 /// After a failure of the service the next question waits for this long, then for twice as long, and so on.
@@ -41,6 +41,9 @@ pub enum DiscoveryError {
     /// The URL cannot be used.
     #[error("discovery: invalid URL {0:?}: {1}")]
     Url(String, &'static str),
+    /// There is nobody to believe.
+    #[error("discovery: {0}")]
+    Tls(String),
     /// What answers is no keys API.
     #[error("discovery: bad discovery endpoint")]
     BadEndpoint,
@@ -71,7 +74,7 @@ impl DiscoveryError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Url(..) => "",
+            Self::Url(..) | Self::Tls(_) => "",
             Self::BadEndpoint => {
                 "; --discovery has to be a URL that a discovery service gave, or a v2 key of an etcd or Kvorum"
             }
@@ -145,7 +148,7 @@ fn gather(founders: &[Founder], size: usize) -> Result<InitialCluster, Discovery
 
 /// The URL, taken apart.
 struct Place {
-    service: Uri,
+    service: Service,
     path: String,
 }
 
@@ -205,18 +208,18 @@ impl Place {
     fn parse(url: &str) -> Result<Self, DiscoveryError> {
         let refused = |reason| DiscoveryError::Url(url.to_owned(), reason);
         let service: Uri = url.parse().map_err(|_| refused("it cannot be read"))?;
-        match service.scheme_str() {
-            Some("http") => {}
+        let tls = match service.scheme_str() {
+            Some("http") => None,
             Some("https") => {
-                return Err(refused("this version of Kvorum speaks plain http only; give an http URL"));
+                Some(believing_the_system().map_err(|error| DiscoveryError::Tls(error.to_string()))?)
             }
-            _ => return Err(refused("it has to begin with http://")),
-        }
+            _ => return Err(refused("it has to begin with http:// or https://")),
+        };
         let path = service.path().trim_end_matches('/').to_owned();
         if path.is_empty() {
             return Err(refused("it has no path, which is what tells clusters apart"));
         }
-        Ok(Self { service, path })
+        Ok(Self { service: Service { url: service, tls }, path })
     }
 
     async fn size(&self) -> Result<usize, DiscoveryError> {

@@ -47,7 +47,7 @@ async fn ask_all(plan: &Plan, listed: &InitialCluster) -> Result<Beginning, Boot
     let mut reasons = Vec::new();
     let mut differs = None;
     for url in others.flat_map(|member| &member.peer_urls) {
-        let answer = census(url, ANSWER_TIME_MAX).await;
+        let answer = census(url, plan.tls.as_deref(), ANSWER_TIME_MAX).await;
         let Census { cluster: Some(cluster), members } = (match answer {
             Ok(answer) => answer,
             Err(error) => {

@@ -19,6 +19,7 @@ mod http;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use members::{InitialCluster, MemberUrl};
@@ -49,6 +50,8 @@ pub struct Plan {
     pub joins: bool,
     /// Asked for names instead of those in `/etc/resolv.conf`; for tests.
     pub name_server: Option<SocketAddr>,
+    /// How members with https are called; `None` calls none of them.
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 /// Where the first members are written down.
@@ -166,7 +169,8 @@ async fn ask_others(plan: &Plan, members: &[MemberRecord]) -> Vec<(String, Censu
     let others = members.iter().filter(|member| member.name != plan.name);
     let mut questions = JoinSet::new();
     for url in others.flat_map(|member| member.peer_urls.clone()) {
-        questions.spawn(async move { (census(&url, MEETING_TIME_MAX).await, url) });
+        let tls = plan.tls.clone();
+        questions.spawn(async move { (census(&url, tls.as_deref(), MEETING_TIME_MAX).await, url) });
     }
     let mut answers = Vec::new();
     while let Some(question) = questions.join_next().await {

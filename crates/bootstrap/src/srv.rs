@@ -53,17 +53,6 @@ pub enum SrvError {
         /// What this member advertises.
         own: String,
     },
-    /// More than this version can do.
-    #[error(
-        "the records of _{service}._tcp.{domain} want TLS between members: this version of Kvorum speaks plain http \
-         only; name the members in _etcd-server._tcp"
-    )]
-    Tls {
-        /// Without the underscore.
-        service: String,
-        /// Where.
-        domain: String,
-    },
     /// This member is not among them.
     #[error(
         "cannot find local etcd member {name:?} in SRV records; no record leads to an address of \
@@ -115,15 +104,14 @@ impl<'a> Lookup<'a> {
 
     async fn founders(mut self) -> Result<InitialCluster, SrvError> {
         let secure = self.pairs("etcd-server-ssl", Scheme::Https).await;
-        if secure.as_ref().is_ok_and(|pairs| !pairs.is_empty()) {
-            return Err(SrvError::Tls {
-                service: format!("etcd-server-ssl{}", self.suffix),
-                domain: self.domain.to_owned(),
-            });
-        }
-        let pairs = self.pairs("etcd-server", Scheme::Http).await?;
+        let plain = self.pairs("etcd-server", Scheme::Http).await;
+        // As in etcd: what both services name, or the one that there is.
+        let pairs = match (secure, plain) {
+            (Ok(secure), plain) => secure.into_iter().chain(plain.unwrap_or_default()).collect(),
+            (Err(_), plain) => plain?,
+        };
         for node in &pairs {
-            tracing::info!(node, "got bootstrap from DNS for etcd-server");
+            tracing::info!(node, "got bootstrap from DNS");
         }
         let found = pairs.join(",");
         let cluster = InitialCluster::parse(&found)?;

@@ -54,6 +54,7 @@ fn plan(urls: &str, source: Source) -> Plan {
         source,
         joins: false,
         name_server: None,
+        tls: None,
     }
 }
 
@@ -75,7 +76,7 @@ async fn join_sentence(list: &str, members: &'static str, expect: &str) {
     let list = list.replace('A', &format!("http://{address}"));
     let plan = Plan { joins: true, ..plan(OWN, Source::List(list.clone())) };
     let records = listed(&plan, &list).expect("right by itself").members("t").expect("different ids");
-    let census = census(&format!("http://{address}"), ANSWER).await.expect("it answers");
+    let census = census(&format!("http://{address}"), None, ANSWER).await.expect("it answers");
     let cluster = census.cluster.expect("it says so");
     let said = joining::compare(&plan, &records, cluster, census.members).map_or_else(
         |error| error.to_string(),
@@ -253,12 +254,12 @@ async fn a_discovery_service_is_understood() {
         .await;
     for (url, expect) in [
         (
-            "https://h/x",
-            "failed to join discovery cluster (discovery: invalid URL \"https://h/x\": this version of Kvorum",
+            "ftp://h/x",
+            "failed to join discovery cluster (discovery: invalid URL \"ftp://h/x\": it has to begin with http:// or https://)",
         ),
         (
             "nonsense",
-            "failed to join discovery cluster (discovery: invalid URL \"nonsense\": it has to begin with http://)",
+            "failed to join discovery cluster (discovery: invalid URL \"nonsense\": it has to begin with http:// or https://)",
         ),
         (
             "http://h:1",
@@ -358,7 +359,7 @@ async fn srv_records_name_the_founders() {
     let start = "error setting up initial cluster: ";
     for (domain, expect) in [
         ("strange.test", "cannot find local etcd member \"b\" in SRV records; no record leads"),
-        ("secure.test", "the records of _etcd-server-ssl._tcp.secure.test want TLS between members"),
+        ("secure.test", "cannot find local etcd member \"b\" in SRV records; no record leads"),
         ("lost.test", "error querying DNS SRV records for _etcd-server: nowhere.test: no such host; "),
         (
             "none.test",

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bootstrap::Source;
-use members::{MemberUrl, Scheme, UrlError};
+use members::{MemberUrl, UrlError};
 use telemetry::{LogLevel, LogOutput};
 use types::Limits;
 
 use crate::command_line::{Settings, parse_bool, parse_duration, parse_unsigned, parse_urls};
 use crate::flags::Flag;
 use crate::gates::Gates;
+use crate::security::{BadFlags, Security};
 
 /// Everything that a member needs to know before it starts.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ pub struct Config {
     pub corrupt_check_every: Option<Duration>,
     /// How often a quiet watch is told that nothing happened.
     pub watch_progress_every: Duration,
+    /// TLS of clients.
+    pub client_security: Security,
+    /// TLS of members.
+    pub peer_security: Security,
     /// What a connection of a client may cost.
     pub doors: gateway::Limits,
     /// Whether leaders write down how long leases still live.
@@ -98,14 +103,17 @@ pub enum ConfigError {
         /// What it lacks.
         reason: UrlError,
     },
-    /// TLS and Unix sockets.
-    #[error("--{flag} has {url}: this version of Kvorum speaks plain http only; give an http URL")]
+    /// Unix sockets.
+    #[error("--{flag} has {url}: this version of Kvorum speaks over TCP only; give an http or https URL")]
     SchemeNotOffered {
         /// Where it was given.
         flag: &'static str,
         /// The URL.
         url: MemberUrl,
     },
+    /// TLS.
+    #[error(transparent)]
+    Security(#[from] BadFlags),
     /// The ticks do not go together.
     #[error("--{flag} must be >0 (set to {value}ms)")]
     NotPositive {
@@ -226,6 +234,8 @@ impl Config {
             )?,
             corrupt_check_every: corrupt_check_every(settings)?,
             watch_progress_every: watch_progress_every(settings)?,
+            client_security: Security::of_clients(settings)?,
+            peer_security: Security::of_peers(settings)?,
             doors: doors(settings),
             lease_checkpoints: lease_checkpoints(settings, &gates)?,
             gates,
@@ -350,7 +360,7 @@ fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, Confi
         value => value,
     };
     let urls = parse_urls(value).expect("the command line checked it");
-    match urls.iter().find(|url| url.scheme() != Scheme::Http) {
+    match urls.iter().find(|url| url.scheme().is_file()) {
         Some(url) => Err(ConfigError::SchemeNotOffered { flag, url: url.clone() }),
         None => Ok(urls),
     }
@@ -371,11 +381,11 @@ fn advertised(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>,
     Ok(urls)
 }
 
-fn yes(settings: &Settings, flag: &str) -> bool {
+pub(crate) fn yes(settings: &Settings, flag: &str) -> bool {
     parse_bool(settings.value(flag)).expect("the command line checked it")
 }
 
-fn number(settings: &Settings, flag: &str) -> u64 {
+pub(crate) fn number(settings: &Settings, flag: &str) -> u64 {
     parse_unsigned(settings.value(flag)).expect("the command line checked it")
 }
 

@@ -10,6 +10,8 @@ pub enum Section {
     Member,
     /// How it meets the others.
     Clustering,
+    /// Whom it believes.
+    Security,
     /// What it says.
     Logging,
     /// What it does only because somebody insists.
@@ -90,7 +92,7 @@ const fn ignored(flag: Flag, reason: &'static str) -> Flag {
 }
 
 use Kind::{Bool, Choice, Duration, Gates, Signed, Text, Unsigned, Urls};
-use Section::{Clustering, Logging, Member, Unsafe};
+use Section::{Clustering, Logging, Member, Security, Unsafe};
 
 const NO_PROXY: &str = "the v2 proxy is gone, as in etcd since 3.6";
 
@@ -303,6 +305,132 @@ pub static FLAGS: &[Flag] = &[
     ignored(flag(Clustering, "proxy-dial-timeout", Unsigned, "1000", "Accepted for etcd's sake."), NO_PROXY),
     ignored(flag(Clustering, "proxy-write-timeout", Unsigned, "5000", "Accepted for etcd's sake."), NO_PROXY),
     ignored(flag(Clustering, "proxy-read-timeout", Unsigned, "0", "Accepted for etcd's sake."), NO_PROXY),
+    flag(
+        Security,
+        "cert-file",
+        Text,
+        "",
+        "The certificate that clients are shown, in PEM, its chain behind it.",
+    ),
+    flag(Security, "key-file", Text, "", "Its private key, in PEM."),
+    flag(
+        Security,
+        "client-cert-auth",
+        Bool,
+        "false",
+        "Clients have to show a certificate, whose common name is a user where users are asked for.",
+    ),
+    flag(
+        Security,
+        "trusted-ca-file",
+        Text,
+        "",
+        "CAs, in PEM. With it clients have to show a certificate that one of them has signed.",
+    ),
+    flag(
+        Security,
+        "client-crl-file",
+        Text,
+        "",
+        "Certificates of clients that were revoked: CRLs, DER or PEM.",
+    ),
+    flag(
+        Security,
+        "client-cert-allowed-hostname",
+        Text,
+        "",
+        "Only certificates that are valid for one of these hosts are let in.",
+    ),
+    flag(
+        Security,
+        "auto-tls",
+        Bool,
+        "false",
+        "Where there is no certificate for clients: make one, which nobody has signed.",
+    ),
+    ignored(
+        flag(Security, "client-cert-file", Text, "", "Accepted for etcd's sake."),
+        "this member does not call itself",
+    ),
+    ignored(
+        flag(Security, "client-key-file", Text, "", "Accepted for etcd's sake."),
+        "this member does not call itself",
+    ),
+    flag(
+        Security,
+        "peer-cert-file",
+        Text,
+        "",
+        "The certificate that other members are shown, by whoever of both has called.",
+    ),
+    flag(Security, "peer-key-file", Text, "", "Its private key, in PEM."),
+    flag(
+        Security,
+        "peer-client-cert-auth",
+        Bool,
+        "false",
+        "Members have to show a certificate when they call.",
+    ),
+    flag(
+        Security,
+        "peer-trusted-ca-file",
+        Text,
+        "",
+        "CAs, in PEM. With it members have to show a certificate that one of them has signed.",
+    ),
+    flag(Security, "peer-crl-file", Text, "", "Certificates of members that were revoked: CRLs, DER or PEM."),
+    flag(
+        Security,
+        "peer-cert-allowed-cn",
+        Text,
+        "",
+        "Only certificates with one of these common names are let in.",
+    ),
+    flag(
+        Security,
+        "peer-cert-allowed-hostname",
+        Text,
+        "",
+        "Only certificates that are valid for one of these hosts are let in.",
+    ),
+    flag(
+        Security,
+        "peer-auto-tls",
+        Bool,
+        "false",
+        "Where there is no certificate for members: make one. Members believe one another then, whoever they are.",
+    ),
+    flag(
+        Security,
+        "peer-client-cert-file",
+        Text,
+        "",
+        "The certificate that is shown when this member calls; without it, that of peer-cert-file.",
+    ),
+    flag(Security, "peer-client-key-file", Text, "", "Its private key, in PEM."),
+    flag(
+        Security,
+        "experimental-peer-skip-client-san-verification",
+        Bool,
+        "false",
+        "Do not ask whether a member's certificate belongs to the address that it calls from.",
+    ),
+    flag(
+        Security,
+        "self-signed-cert-validity",
+        Unsigned,
+        "1",
+        "How long certificates that a member makes are good, in years.",
+    ),
+    flag(
+        Security,
+        "cipher-suites",
+        Text,
+        "",
+        "Suites of TLS 1.2, by the names that Go gives them; those of TLS 1.3 are always there.",
+    ),
+    flag(Security, "tls-min-version", Text, "TLS1.2", "TLS1.2 or TLS1.3."),
+    flag(Security, "tls-max-version", Text, "", "TLS1.2 or TLS1.3; without it the newest."),
     ignored(
         flag(Logging, "logger", Choice(&["zap"]), "zap", "Accepted for etcd's sake."),
         "there is one logger, and its lines have the shape of zap's",

@@ -47,7 +47,7 @@ fn endpoint(words: &[String]) -> Result<&str, String> {
 fn ask(endpoint: &str) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    let answer = runtime.block_on(transport::ask(endpoint, "/health", TIME_MAX));
+    let answer = runtime.block_on(transport::ask(endpoint, "/health", None, TIME_MAX));
     match answer {
         Ok(answer) if answer.status == 200 => Ok(()),
         Ok(answer) => Err(String::from_utf8_lossy(&answer.body).trim().to_owned()),

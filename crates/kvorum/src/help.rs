@@ -39,6 +39,7 @@ pub fn flags() -> String {
     for (section, title) in [
         (Section::Member, "Member"),
         (Section::Clustering, "Clustering"),
+        (Section::Security, "Security"),
         (Section::Logging, "Logging"),
         (Section::Unsafe, "Unsafe feature"),
     ] {

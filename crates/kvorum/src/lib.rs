@@ -12,6 +12,7 @@ pub mod config;
 pub mod flags;
 pub mod gates;
 pub mod help;
+pub mod security;
 
 pub mod lanes;
 pub mod listen;

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use members::MemberUrl;
+use tls::Server;
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// Connections that wait to be accepted; the kernel's own limit may be lower.
@@ -21,14 +23,46 @@ pub struct ListenError {
     source: io::Error,
 }
 
+/// A socket, and whether it speaks TLS.
+#[derive(Debug)]
+pub struct Listening {
+    /// The socket.
+    pub listener: TcpListener,
+    /// Whether its URL is https.
+    pub is_tls: bool,
+}
+
+/// A socket with what it needs to serve.
+#[derive(Debug)]
+pub struct Door {
+    /// The socket.
+    pub listener: TcpListener,
+    /// For https.
+    pub tls: Option<Arc<Server>>,
+}
+
 /// Listens on every URL, or on none. `flag` is where they were given.
-pub async fn listen(urls: &[MemberUrl], flag: &'static str) -> Result<Vec<TcpListener>, ListenError> {
+pub async fn listen(urls: &[MemberUrl], flag: &'static str) -> Result<Vec<Listening>, ListenError> {
     let mut listeners = Vec::with_capacity(urls.len());
     for url in urls {
         let bound = bind(url.address()).await;
-        listeners.push(bound.map_err(|source| ListenError { url: url.to_string(), flag, source })?);
+        let listener = bound.map_err(|source| ListenError { url: url.to_string(), flag, source })?;
+        listeners.push(Listening { listener, is_tls: url.scheme().is_tls() });
     }
     Ok(listeners)
+}
+
+/// Gives those that need it their TLS.
+///
+/// # Panics
+/// When one needs it and there is none, which is a mistake in this program: whoever has https URLs has asked for it.
+pub fn doors(listening: Vec<Listening>, tls: Option<&Arc<Server>>) -> Vec<Door> {
+    let door = |Listening { listener, is_tls }| {
+        let tls = tls.filter(|_| is_tls).cloned();
+        assert!(tls.is_some() == is_tls, "an https listener without TLS");
+        Door { listener, tls }
+    };
+    listening.into_iter().map(door).collect()
 }
 
 /// `localhost` may be two addresses. As in Go the first of IPv4 wins.

@@ -5,12 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use api::Consistency;
-use bootstrap::{Beginning, BootstrapError, Plan};
+use bootstrap::{Beginning, BootstrapError, Plan, Source};
 use server::folder::{self, Folder, FolderError};
 use server::{Member, StartError};
 use stdx::{SystemClock, chain};
 use telemetry::Registry;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -19,8 +18,9 @@ use tracing::warn;
 use crate::config::{Config, InitialState};
 use crate::gates::Gates;
 use crate::lanes::Lanes;
-use crate::listen::{ListenError, listen};
+use crate::listen::{Door, ListenError, doors, listen};
 use crate::peer;
+use crate::security::SecurityError;
 
 /// Memory for the database's tables, caches and filters together, in bytes.
 const DATABASE_MEMORY_BYTES: usize = 128 << 20;
@@ -38,6 +38,8 @@ const QUOTA_BYTES: u64 = 2 << 30;
 const LANES_MAX: usize = 8;
 /// Samples of histograms wait in memory for this long at most.
 const UPKEEP: Duration = Duration::from_secs(1);
+/// How often it is looked whether certificates end soon.
+const INSPECTION: Duration = Duration::from_hours(24);
 
 /// Why a member did not start: one sentence each, for whoever has to do something about it.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,9 @@ pub enum LaunchError {
     /// A socket.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// TLS.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// The data folder.
     #[error(transparent)]
     Folder(#[from] FolderError),
@@ -66,7 +71,7 @@ pub enum LaunchError {
 pub struct Running {
     member: Arc<Member>,
     registry: Registry,
-    clients: Vec<TcpListener>,
+    clients: Vec<Door>,
     gateways: JoinSet<()>,
     doors: gateway::Limits,
     stop: watch::Sender<bool>,
@@ -81,14 +86,24 @@ impl Running {
     /// Takes ports and folder, finds out how to begin where there is no data, and starts the member. Clients may
     /// connect from now on and wait.
     pub async fn launch(config: &Config) -> Result<Self, LaunchError> {
+        let registry = Registry::new();
+        // Certificates that are in files are looked at before anything is done; others are made in the data folder.
+        let are_made = config.client_security.makes_its_own() || config.peer_security.makes_its_own();
+        let early = if are_made { None } else { Some(Keys::read(config, &registry)?) };
         // Ports first: a second start with the same settings must not come near the data.
         let peers = listen(&config.listen_peer_urls, "listen-peer-urls").await?;
         let clients = listen(&config.listen_client_urls, "listen-client-urls").await?;
-        let plan = plan(config);
+        let mut plan = plan(config);
         if !folder::has_log(&config.data_dir) {
             bootstrap::check(&plan)?;
         }
         let folder = folder::open(&config.data_dir)?;
+        let keys = match early {
+            Some(keys) => keys,
+            None => Keys::read(config, &registry)?,
+        };
+        plan.tls.clone_from(&keys.calling);
+        let (peers, clients) = (doors(peers, keys.peers.as_ref()), doors(clients, keys.clients.as_ref()));
         let has_data = folder::has_log(&config.data_dir);
         let beginning = if has_data {
             // What the flags say of the beginning is read at the beginning alone, as in etcd.
@@ -99,11 +114,11 @@ impl Running {
                 () = peer::serve(&peers) => unreachable!("it serves until it is dropped"),
             }
         };
-        let registry = Registry::new();
         let peer_lane = Lanes::start(["peers".to_owned()])?;
         let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
         tell_gates(&registry, &config.gates);
-        let settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
+        let mut settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
+        settings.peer_tls.clone_from(&keys.calling);
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
         let started = tokio::task::spawn_blocking(start);
         let (member, folder) = if has_data {
@@ -115,13 +130,13 @@ impl Running {
         } else {
             started.await??
         };
-        for listener in peers {
-            listener.into_std().and_then(|listener| member.serve_peers(listener))?;
+        for Door { listener, tls } in peers {
+            listener.into_std().and_then(|listener| member.serve_peers(listener, tls))?;
         }
         if has_data {
             compare_flags(config, &member).await;
         }
-        let chores = vec![tokio::spawn(upkeep(registry.clone()))];
+        let chores = vec![tokio::spawn(upkeep(registry.clone())), tokio::spawn(inspect(keys))];
         let (stop, _) = watch::channel(false);
         let lanes = thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX);
         let lanes = Lanes::start((0..lanes).map(|number| format!("lane-{number}")))?;
@@ -148,11 +163,11 @@ impl Running {
     pub fn serve_clients(&mut self) {
         let door: Arc<dyn api::Member> = self.member.clone();
         let gateway = gateway::Gateway::new(door, &self.registry, self.doors, self.lanes.handles());
-        for listener in self.clients.drain(..) {
+        for Door { listener, tls } in self.clients.drain(..) {
             let (gateway, mut stop) = (gateway.clone(), self.stop.subscribe());
             self.gateways.spawn(async move {
                 // It fails when the sender is gone, and then it is time to stop too.
-                gateway.serve(listener, async move { drop(stop.wait_for(|stop| *stop).await) }).await;
+                gateway.serve(listener, tls, async move { drop(stop.wait_for(|stop| *stop).await) }).await;
             });
         }
     }
@@ -189,6 +204,46 @@ fn plan(config: &Config) -> Plan {
         source: config.initial.clone(),
         joins: config.initial_state == InitialState::Existing,
         name_server: None,
+        tls: None,
+    }
+}
+
+/// What is made of the flags about TLS.
+struct Keys {
+    clients: Option<Arc<tls::Server>>,
+    peers: Option<Arc<tls::Server>>,
+    calling: Option<Arc<tls::Client>>,
+}
+
+impl Keys {
+    fn read(config: &Config, registry: &Registry) -> Result<Self, SecurityError> {
+        let (of_clients, of_peers) = (&config.client_security, &config.peer_security);
+        let domain = match &config.initial {
+            Source::Srv { domain, .. } => Some(domain.clone()),
+            _ => None,
+        };
+        let folder = &config.data_dir;
+        Ok(Self {
+            clients: of_clients.server(&config.listen_client_urls, folder, registry)?,
+            peers: of_peers.server(&config.listen_peer_urls, folder, registry)?,
+            calling: of_peers.client(&config.listen_peer_urls, folder, domain, registry)?,
+        })
+    }
+}
+
+/// Once a day: warns of certificates that end soon.
+async fn inspect(keys: Keys) {
+    let mut rounds = tokio::time::interval(INSPECTION);
+    // The first is at once, and was at the start.
+    rounds.tick().await;
+    loop {
+        rounds.tick().await;
+        for server in keys.clients.iter().chain(&keys.peers) {
+            server.inspect();
+        }
+        if let Some(client) = keys.calling.as_ref().filter(|_| keys.peers.is_none()) {
+            client.inspect();
+        }
     }
 }
 
@@ -208,6 +263,7 @@ fn server_config(config: &Config, beginning: Beginning, registry: Registry, peer
         corrupt_check_every: config.corrupt_check_every,
         watch_progress_every: config.watch_progress_every,
         peers,
+        peer_tls: None,
         client_urls: config.advertise_client_urls.iter().map(ToString::to_string).collect(),
         limits: config.limits,
         heartbeat: config.heartbeat,

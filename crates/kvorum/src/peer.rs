@@ -5,6 +5,7 @@
 use std::convert::Infallible;
 use std::future::{poll_fn, ready};
 use std::io;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,9 +16,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tls::Server;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+
+use crate::listen::Door;
 
 /// Connections at once; more are closed.
 const CONNECTIONS_MAX: usize = 64;
@@ -27,17 +32,17 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Answers on `listeners` until it is dropped.
-pub async fn serve(listeners: &[TcpListener]) {
+pub async fn serve(doors: &[Door]) {
     let mut tasks = JoinSet::new();
     loop {
-        let accepted = accept_any(listeners).await;
+        let accepted = accept_any(doors).await;
         // Those that ended make room.
         while tasks.try_join_next().is_some() {}
         match accepted {
-            Ok(stream) if tasks.len() < CONNECTIONS_MAX => {
-                tasks.spawn(timeout(CONNECTION_TIME_MAX, connection(stream)));
+            Ok((stream, tls)) if tasks.len() < CONNECTIONS_MAX => {
+                tasks.spawn(timeout(CONNECTION_TIME_MAX, connection(stream, tls)));
             }
-            Ok(stream) => drop(stream),
+            Ok((stream, _)) => drop(stream),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer's connection");
                 sleep(ACCEPT_PAUSE).await;
@@ -46,16 +51,31 @@ pub async fn serve(listeners: &[TcpListener]) {
     }
 }
 
-async fn accept_any(listeners: &[TcpListener]) -> io::Result<TcpStream> {
+async fn accept_any(doors: &[Door]) -> io::Result<(TcpStream, Option<Arc<Server>>)> {
     poll_fn(|context| {
-        let mut polled = listeners.iter().map(|listener| listener.poll_accept(context));
-        let ready = polled.find(Poll::is_ready).unwrap_or(Poll::Pending);
-        ready.map(|accepted| accepted.map(|(stream, _)| stream))
+        let mut polled = doors.iter().map(|door| (door.listener.poll_accept(context), door));
+        match polled.find(|(polled, _)| polled.is_ready()) {
+            Some((accepted, door)) => {
+                accepted.map(|accepted| accepted.map(|(stream, _)| (stream, door.tls.clone())))
+            }
+            None => Poll::Pending,
+        }
     })
     .await
 }
 
-async fn connection(stream: TcpStream) {
+async fn connection(stream: TcpStream, tls: Option<Arc<Server>>) {
+    match tls {
+        None => speak(stream).await,
+        Some(tls) => {
+            if let Some(session) = tls.accept(stream).await {
+                speak(session.stream).await;
+            }
+        }
+    }
+}
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin) {
     let service = service_fn(|request: Request<Incoming>| ready(Ok::<_, Infallible>(answer(&request))));
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(CONNECTION_TIME_MAX).keep_alive(false);

@@ -161,6 +161,10 @@ fn announce(config: &Config, member: &server::Member, notify_socket: Option<&str
     info!("ready to serve client requests");
     for url in &config.listen_client_urls {
         let address = url.address();
+        if url.scheme().is_tls() {
+            info!(traffic = "grpc+http", address, "serving client traffic securely");
+            continue;
+        }
         info!(
             traffic = "grpc+http",
             address, "serving client traffic insecurely; this is strongly discouraged!"

@@ -181,8 +181,21 @@ fn settings_that_do_not_go_together_are_refused_in_etcds_text() {
         ),
         ("--log-outputs=default,stderr", "multi logoutput for \"default\" is not supported yet"),
         (
-            "--listen-peer-urls=https://127.0.0.1:1",
-            "--listen-peer-urls has https://127.0.0.1:1: this version of Kvorum speaks plain http only; give an http URL",
+            "--listen-peer-urls=unixs:///x",
+            "--listen-peer-urls has unixs:///x: this version of Kvorum speaks over TCP only; give an http or https URL",
+        ),
+        ("--tls-min-version=TLS1.1", "unexpected TLS version \"TLS1.1\""),
+        (
+            "--tls-min-version=TLS1.3 --tls-max-version=TLS1.2",
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            "--tls-min-version=TLS1.3 --cipher-suites TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+        (
+            "--peer-cert-allowed-cn a --peer-cert-allowed-hostname b",
+            "AllowedCN and AllowedHostname are mutually exclusive (cn=\"a\", hostname=\"b\")",
         ),
     ];
     for (line, text) in table {

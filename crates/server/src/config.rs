@@ -46,6 +46,8 @@ pub struct Config {
     pub corrupt_check_every: Option<Duration>,
     /// Where what is said to other members runs: a runtime of its own, so that clients cannot delay a heartbeat.
     pub peers: tokio::runtime::Handle,
+    /// How members with https are called; `None` calls none of them.
+    pub peer_tls: Option<Arc<tls::Client>>,
     /// Where clients reach this member; told to the cluster at every start.
     pub client_urls: Vec<String>,
     /// What one request may cost.

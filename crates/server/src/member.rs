@@ -115,12 +115,16 @@ impl Member {
         &self.passwords
     }
 
-    /// Answers other members on a listener, until the member stops.
-    pub fn serve_peers(&self, listener: std::net::TcpListener) -> std::io::Result<()> {
+    /// Answers other members on a listener, with TLS if that is given, until the member stops.
+    pub fn serve_peers(
+        &self,
+        listener: std::net::TcpListener,
+        tls: Option<Arc<tls::Server>>,
+    ) -> std::io::Result<()> {
         listener.set_nonblocking(true)?;
         let _on_their_runtime = self.peers.enter();
         let listener = TcpListener::from_std(listener)?;
-        self.peers.spawn(Arc::clone(&self.house.transport).serve(listener));
+        self.peers.spawn(Arc::clone(&self.house.transport).serve(listener, tls));
         Ok(())
     }
 

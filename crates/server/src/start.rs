@@ -335,5 +335,6 @@ fn peer_config(config: &Config, machine: &Machine, cluster: ClusterId, id: Membe
         peer_urls: machine.members().get(id).map(|member| member.peer_urls).unwrap_or_default(),
         heartbeat: config.heartbeat,
         queue_bytes_max: transport::Config::QUEUE_BYTES_MAX,
+        tls: config.peer_tls.clone(),
     }
 }

@@ -52,6 +52,7 @@ fn config() -> Config {
         corrupt_check_every: None,
         watch_progress_every: Duration::from_mins(10),
         peers: tokio::runtime::Handle::current(),
+        peer_tls: None,
         client_urls: vec!["http://127.0.0.1:2379".to_owned()],
         limits: Limits::default(),
         heartbeat: Duration::from_millis(10),

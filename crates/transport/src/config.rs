@@ -1,5 +1,6 @@
 //! What a transport has to know, and the times that follow from it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use types::{ClusterId, MemberId};
@@ -16,7 +17,7 @@ const SILENCE_HEARTBEATS: u32 = 10;
 pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// What a transport has to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Only members of this cluster are spoken with.
     pub cluster: ClusterId,
@@ -30,6 +31,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// What may wait for each peer on each lane, in bytes; or one frame that is larger.
     pub queue_bytes_max: usize,
+    /// How peers with https are called; `None` calls none of them.
+    pub tls: Option<Arc<tls::Client>>,
 }
 
 impl Config {

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tls::Client;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use types::{ClusterId, MemberId, MemberRecord};
@@ -103,11 +104,16 @@ pub struct Census {
 }
 
 /// Asks for `path` at `url` (its scheme, host and port count), before there is a transport and without saying who
-/// asks. All of it takes `time_max` at most.
-pub async fn ask(url: &str, path: &str, time_max: Duration) -> Result<Answer, FetchError> {
+/// asks; with `tls` where it is https. All of it takes `time_max` at most.
+pub async fn ask(
+    url: &str,
+    path: &str,
+    tls: Option<&Client>,
+    time_max: Duration,
+) -> Result<Answer, FetchError> {
     let asked = async {
-        let mut response =
-            Response::request(url, path, None, HeaderMap::new(), DIAL_TIME_MAX.min(time_max)).await?;
+        let caller = Caller { tls, dial_time_max: DIAL_TIME_MAX.min(time_max) };
+        let mut response = Response::request(url, path, None, HeaderMap::new(), caller).await?;
         let (status, cluster) = (response.status.as_u16(), response.cluster);
         let body = response.collect(ANSWER_BYTES_MAX).await?;
         Ok(Answer { status, cluster, body })
@@ -115,9 +121,9 @@ pub async fn ask(url: &str, path: &str, time_max: Duration) -> Result<Answer, Fe
     timeout(time_max, asked).await.unwrap_or(Err(FetchError::Silence(time_max)))
 }
 
-/// Asks the member at `url` who is in its cluster.
-pub async fn census(url: &str, time_max: Duration) -> Result<Census, FetchError> {
-    let Answer { status, cluster, body } = ask(url, "/members", time_max).await?;
+/// Asks the member at `url` who is in its cluster, with `tls` where it is https.
+pub async fn census(url: &str, tls: Option<&Client>, time_max: Duration) -> Result<Census, FetchError> {
+    let Answer { status, cluster, body } = ask(url, "/members", tls, time_max).await?;
     if status != StatusCode::OK {
         let reason = String::from_utf8_lossy(&body).trim().chars().take(REFUSAL_BYTES_MAX).collect();
         return Err(FetchError::Refused { status, reason });
@@ -143,12 +149,20 @@ pub(crate) async fn from_peer(
     let mut last = FetchError::Unknown(contact.id);
     for url in contact.urls().iter() {
         let headers = papers::issue(&shared.config, contact.id);
-        match Response::request(url, path, question.clone(), headers, shared.config.dial_time_max()).await {
+        let caller =
+            Caller { tls: shared.config.tls.as_deref(), dial_time_max: shared.config.dial_time_max() };
+        match Response::request(url, path, question.clone(), headers, caller).await {
             Ok(response) => return response.accepted().await,
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+/// How somebody is called.
+struct Caller<'a> {
+    tls: Option<&'a Client>,
+    dial_time_max: Duration,
 }
 
 /// An answer whose body is still to come.
@@ -169,10 +183,10 @@ impl Response {
         path: &str,
         question: Option<Bytes>,
         mut headers: HeaderMap,
-        dial_time_max: Duration,
+        caller: Caller<'_>,
     ) -> Result<Self, FetchError> {
         let address = Address::parse(url)?;
-        let wire = Wire::dial(&address, dial_time_max, PAUSE_TIME_MAX).await;
+        let wire = Wire::dial(&address, caller.tls, caller.dial_time_max, PAUSE_TIME_MAX).await;
         let wire = wire.map_err(|source| FetchError::Dial { url: url.to_owned(), source })?;
         let asked = async {
             let (mut requests, connection) = http1::handshake(TokioIo::new(wire)).await?;

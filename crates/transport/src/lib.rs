@@ -19,6 +19,7 @@ mod queue;
 mod receiver;
 mod reply;
 mod sender;
+mod socket;
 mod transport;
 mod wire;
 

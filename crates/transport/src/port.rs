@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tls::Server;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -23,7 +24,8 @@ use crate::transport::Shared;
 use crate::wire::{Meter, Wire};
 use crate::{answer, receiver};
 
-/// Connections at once of whoever has not shown to be a member; more wait to be accepted.
+/// Connections at once of whoever has not shown to be a member; more wait to be accepted, and
+/// with TLS are closed.
 const STRANGERS_MAX: usize = 64;
 /// A stranger's connection with all its requests takes no longer.
 const STRANGER_TIME_MAX: Duration = Duration::from_secs(5);
@@ -50,20 +52,22 @@ impl Visit {
 }
 
 /// Accepts for ever.
-pub(crate) async fn serve(shared: &Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn serve(shared: &Arc<Shared>, listener: TcpListener, tls: Option<Arc<Server>>) {
     let slots = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
-        // Nobody closes the semaphore.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
+        let slot = match &tls {
+            // Nobody closes the semaphore.
+            None => match Arc::clone(&slots).acquire_owned().await {
+                Ok(slot) => Some(slot),
+                Err(_) => return,
+            },
+            // A stranger gets a place when its handshake is done, of which there are only so many under way.
+            Some(_) => None,
+        };
         match accept(&listener).await {
             Ok(socket) => {
-                let visit = Visit {
-                    slot: Mutex::new(Some(slot)),
-                    is_member: AtomicBool::new(false),
-                    stop: shared.stop.child_token(),
-                };
-                let task = receive(Arc::clone(shared), socket, Arc::new(visit));
-                shared.tasks.spawn_on(task, &shared.handle);
+                let door = Door { slots: Arc::clone(&slots), slot, tls: tls.clone() };
+                shared.tasks.spawn_on(receive(Arc::clone(shared), socket, door), &shared.handle);
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a peer's connection");
@@ -78,11 +82,33 @@ async fn accept(listener: &TcpListener) -> std::io::Result<std::net::TcpStream> 
     listener.accept().await.and_then(|(socket, _)| socket.into_std())
 }
 
-async fn receive(shared: Arc<Shared>, socket: std::net::TcpStream, visit: Arc<Visit>) {
-    let wire =
-        TcpStream::from_std(socket).and_then(|socket| Wire::accept(socket, shared.config.silence_max()));
+/// What a connection came in by.
+struct Door {
+    slots: Arc<Semaphore>,
+    slot: Option<OwnedSemaphorePermit>,
+    tls: Option<Arc<Server>>,
+}
+
+async fn receive(shared: Arc<Shared>, socket: std::net::TcpStream, door: Door) {
+    let wire = match TcpStream::from_std(socket) {
+        Ok(socket) => {
+            let silence_max = shared.config.silence_max();
+            let accepted = Wire::accept(socket, door.tls.as_deref(), silence_max);
+            let Some(accepted) = shared.stop.run_until_cancelled(accepted).await else { return };
+            accepted
+        }
+        Err(error) => Err(error),
+    };
     match wire {
-        Ok(wire) => {
+        Ok(None) => {}
+        Ok(Some(wire)) => {
+            // Whoever finds no place comes again.
+            let Some(slot) = door.slot.or_else(|| door.slots.try_acquire_owned().ok()) else { return };
+            let visit = Arc::new(Visit {
+                slot: Mutex::new(Some(slot)),
+                is_member: AtomicBool::new(false),
+                stop: shared.stop.child_token(),
+            });
             let watch = watch(Arc::clone(&visit), Arc::clone(wire.meter()));
             shared.tasks.spawn_on(watch, &shared.handle);
             let stop = visit.stop.clone();

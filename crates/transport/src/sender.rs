@@ -152,8 +152,9 @@ impl<'a> Pump<'a> {
                 _ => Loss::Trouble(reason),
             }
         };
+        let (tls, dial_time_max) = (config.tls.as_deref(), config.dial_time_max());
         let wire =
-            Wire::dial(&address, config.dial_time_max(), config.silence_max()).await.map_err(unreachable)?;
+            Wire::dial(&address, tls, dial_time_max, config.silence_max()).await.map_err(unreachable)?;
         let meter = Arc::clone(wire.meter());
         let broken = |error| Loss::because(&format!("{url} does not speak as a member does"), error);
         let mut builder = client::Builder::new();
@@ -260,7 +261,7 @@ fn request(shared: &Shared, contact: &Contact, lane: Lane, address: &Address) ->
         Lane::Vital => "vital",
         Lane::Bulk => "bulk",
     };
-    let uri = format!("http://{}/kvorum/stream/{path}", address.authority);
+    let uri = format!("{}://{}/kvorum/stream/{path}", address.scheme(), address.authority);
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.parse().expect("the authority was parsed before");

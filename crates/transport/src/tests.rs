@@ -29,6 +29,7 @@ pub(crate) fn config(member: u64) -> Config {
         peer_urls: Vec::new(),
         heartbeat: Duration::from_millis(20),
         queue_bytes_max: Config::QUEUE_BYTES_MAX,
+        tls: None,
     }
 }
 
@@ -147,7 +148,7 @@ impl Node {
         let url = format!("http://{}", listener.local_addr().expect("bound"));
         let desk = Arc::new(Desk::default());
         let transport = Transport::start(config, desk.clone(), desk.clone(), &Handle::current());
-        tokio::spawn(Arc::clone(&transport).serve(listener));
+        tokio::spawn(Arc::clone(&transport).serve(listener, None));
         Self { desk, transport, url }
     }
 
@@ -336,7 +337,7 @@ async fn a_stranger_of_this_cluster_is_answered_where_it_says_it_is() {
     let desk = Arc::new(Desk::default());
     let with_url = Config { peer_urls: vec![url], ..config(2) };
     let b = Transport::start(with_url, desk.clone(), desk.clone(), &Handle::current());
-    tokio::spawn(Arc::clone(&b).serve(listener));
+    tokio::spawn(Arc::clone(&b).serve(listener, None));
     b.set_peers(vec![Peer { id: MemberId(1), urls: vec![a.url.clone()] }]);
     a.reaches(2).await;
     assert_eq!(a.transport.peers(), [], "it is no peer yet");
@@ -439,7 +440,7 @@ async fn what_a_snapshot_is_made_of_can_be_fetched_from_anywhere() {
 async fn strangers_learn_what_etcd_tells_them() {
     let node = Node::start(config(1)).await;
     let get = async |path: &str| {
-        let answer = ask(&node.url, path, PATIENCE).await.expect("an answer");
+        let answer = ask(&node.url, path, None, PATIENCE).await.expect("an answer");
         let cluster = answer.cluster.map_or("-".to_owned(), |cluster| cluster.to_string());
         format!("{} {cluster} {}", answer.status, String::from_utf8_lossy(&answer.body))
     };
@@ -450,9 +451,9 @@ async fn strangers_learn_what_etcd_tells_them() {
     assert_eq!(get("/raft").await, "405 - Method Not Allowed\n");
     assert_eq!(get("/raft/stream/message/1").await, "412 abc incompatible version\n");
     assert!(get("/kvorum/snapshot/5-1").await.starts_with("412 abc request version incompatible"));
-    let census = census(&node.url, PATIENCE).await.expect("an answer");
+    let census = census(&node.url, None, PATIENCE).await.expect("an answer");
     assert_eq!((census.cluster, census.members), (Some(ClusterId(0xabc)), node.desk.members()));
-    assert!(ask("http://127.0.0.1:1", "/version", PATIENCE).await.is_err());
+    assert!(ask("http://127.0.0.1:1", "/version", None, PATIENCE).await.is_err());
 }
 
 #[tokio::test]

@@ -75,10 +75,10 @@ impl Transport {
         contacts.values().filter(|contact| contact.is_invited()).map(|contact| contact.health()).collect()
     }
 
-    /// Answers whoever connects to `listener`, until [`Self::stop`].
-    pub async fn serve(self: Arc<Self>, listener: TcpListener) {
+    /// Answers whoever connects to `listener`, with TLS if that is given, until [`Self::stop`].
+    pub async fn serve(self: Arc<Self>, listener: TcpListener, tls: Option<Arc<tls::Server>>) {
         let shared = Arc::clone(&self.shared);
-        shared.stop.run_until_cancelled(port::serve(&shared, listener)).await;
+        shared.stop.run_until_cancelled(port::serve(&shared, listener, tls)).await;
     }
 
     /// Asks `peer`, at its URLs in turn, for `path` with its query. It takes no longer than named limits while

@@ -1,4 +1,4 @@
-//! The one place where connections begin: a URL becomes bytes that go and come. TLS will be put here.
+//! The one place where connections begin: a URL becomes bytes that go and come. With TLS where the URL says so.
 //!
 //! INVARIANT: a connection of which the other end takes nothing is given up by the kernel after a named time.
 
@@ -12,9 +12,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use http::Uri;
 use socket2::SockRef;
+use tls::{Client, Server};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::socket::Socket;
 
 /// How connections to HTTP/2 begin, as far as it tells them from any of HTTP/1.
 const HTTP2_PREFACE: &[u8] = b"PRI ";
@@ -24,6 +27,8 @@ const HTTP2_PREFACE: &[u8] = b"PRI ";
 pub(crate) struct Address {
     /// Host and port, as they stand in the URL.
     pub(crate) authority: String,
+    /// Whether TLS is spoken there.
+    pub(crate) is_tls: bool,
 }
 
 /// Why a URL leads nowhere.
@@ -33,25 +38,35 @@ pub enum AddressError {
     #[error("`{0}` is not a URL with a host and a port")]
     Malformed(String),
     /// More than this version can do.
-    #[error("`{0}`: only http is spoken between members by this version")]
+    #[error("`{0}`: only http and https are spoken between members")]
     Scheme(String),
 }
 
 impl Address {
-    /// Reads `http://host:port`; a path is left out.
+    /// Reads `http://host:port` or `https://host:port`; a path is left out.
     pub(crate) fn parse(url: &str) -> Result<Self, AddressError> {
         let malformed = || AddressError::Malformed(url.to_owned());
         let uri: Uri = url.parse().map_err(|_| malformed())?;
-        if uri.scheme_str() != Some("http") {
-            return Err(match uri.scheme() {
-                Some(_) => AddressError::Scheme(url.to_owned()),
-                None => malformed(),
-            });
-        }
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) => return Err(AddressError::Scheme(url.to_owned())),
+            None => return Err(malformed()),
+        };
         let authority =
             uri.authority().filter(|authority| !authority.host().is_empty()).ok_or_else(malformed)?;
-        let port = authority.port_u16().unwrap_or(80);
-        Ok(Self { authority: format!("{}:{port}", authority.host()) })
+        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        Ok(Self { authority: format!("{}:{port}", authority.host()), is_tls })
+    }
+
+    /// Host, an IPv6 address in brackets.
+    fn host(&self) -> &str {
+        self.authority.rsplit_once(':').map_or("", |(host, _)| host)
+    }
+
+    /// How what is spoken there is called.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.is_tls { "https" } else { "http" }
     }
 }
 
@@ -75,33 +90,56 @@ impl Meter {
 /// A connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    socket: TcpStream,
+    socket: Socket,
     /// What was read to see who speaks, and was not taken yet.
     ahead: Bytes,
     meter: Arc<Meter>,
 }
 
 impl Wire {
-    /// Calls `address`. What was sent and not confirmed for `silence_max` ends the connection.
+    /// Calls `address`, with `tls` where it asks for that; all of it within `time_max`. What was sent and not confirmed for `silence_max` ends the connection.
     pub(crate) async fn dial(
         address: &Address,
+        tls: Option<&Client>,
         time_max: Duration,
         silence_max: Duration,
     ) -> io::Result<Self> {
-        let connected = timeout(time_max, TcpStream::connect(&address.authority)).await;
-        let socket = connected.map_err(|_| {
+        let connected = timeout(time_max, Self::connect(address, tls, silence_max)).await;
+        connected.map_err(|_| {
             io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {time_max:?}"))
-        })??;
-        Self::new(socket, silence_max)
+        })?
     }
 
-    /// Takes a connection that came in.
-    pub(crate) fn accept(socket: TcpStream, silence_max: Duration) -> io::Result<Self> {
-        Self::new(socket, silence_max)
-    }
-
-    fn new(socket: TcpStream, silence_max: Duration) -> io::Result<Self> {
+    async fn connect(address: &Address, tls: Option<&Client>, silence_max: Duration) -> io::Result<Self> {
+        let socket = TcpStream::connect(&address.authority).await?;
         socket.set_nodelay(true)?;
+        if !address.is_tls {
+            return Self::new(Socket::Plain(socket), silence_max);
+        }
+        let tls = tls.ok_or_else(|| io::Error::other("https is not set up between members here"))?;
+        let stream = tls.connect(address.host(), socket).await?;
+        Self::new(Socket::Called(Box::new(stream)), silence_max)
+    }
+
+    /// Takes a connection that came in, through its handshake if there is to be one. `None` if nothing comes of it,
+    /// which the log knows.
+    pub(crate) async fn accept(
+        socket: TcpStream,
+        tls: Option<&Server>,
+        silence_max: Duration,
+    ) -> io::Result<Option<Self>> {
+        socket.set_nodelay(true)?;
+        let socket = match tls {
+            None => Socket::Plain(socket),
+            Some(tls) => match tls.accept(socket).await {
+                Some(session) => Socket::Came(Box::new(session.stream)),
+                None => return Ok(None),
+            },
+        };
+        Self::new(socket, silence_max).map(Some)
+    }
+
+    fn new(socket: Socket, silence_max: Duration) -> io::Result<Self> {
         let wire = Self { socket, ahead: Bytes::new(), meter: Arc::default() };
         wire.give_up_after(silence_max)?;
         Ok(wire)
@@ -111,7 +149,7 @@ impl Wire {
     /// is a quarter of an hour, and after a cut it tries again ever more rarely: a new connection is there sooner than
     /// the old one has recovered.
     pub(crate) fn give_up_after(&self, silence_max: Duration) -> io::Result<()> {
-        SockRef::from(&self.socket).set_tcp_user_timeout(Some(silence_max))
+        SockRef::from(self.socket.tcp()).set_tcp_user_timeout(Some(silence_max))
     }
 
     /// What passed so far, for as long as somebody holds it.
@@ -197,7 +235,9 @@ mod tests {
             ("http://127.0.0.1:2380", Ok("127.0.0.1:2380")),
             ("http://[::1]:2380/", Ok("[::1]:2380")),
             ("http://localhost", Ok("localhost:80")),
-            ("https://a:2380", Err("`https://a:2380`: only http is spoken between members by this version")),
+            ("https://a:2380", Ok("a:2380")),
+            ("https://a", Ok("a:443")),
+            ("ftp://a:2380", Err("`ftp://a:2380`: only http and https are spoken between members")),
             ("127.0.0.1:2380", Err("`127.0.0.1:2380` is not a URL with a host and a port")),
             ("", Err("`` is not a URL with a host and a port")),
         ] {

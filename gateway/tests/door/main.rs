@@ -38,7 +38,8 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (shutdown, asked) = oneshot::channel::<()>();
-        let serving = tokio::spawn(async move { gateway.serve(listener, async { drop(asked.await) }).await });
+        let serving =
+            tokio::spawn(async move { gateway.serve(listener, None, async { drop(asked.await) }).await });
         Self { address, fake, registry, shutdown, serving }
     }
 

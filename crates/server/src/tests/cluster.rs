@@ -75,7 +75,7 @@ impl Seat {
     fn start(&self, config: &Config, listener: TcpListener) -> Running {
         let folder = folder::open(self.parent.path()).expect("free");
         let member = Member::start(config, &folder).expect("starts");
-        member.serve_peers(listener).expect("serves");
+        member.serve_peers(listener, None).expect("serves");
         Running { member, _folder: folder }
     }
 

@@ -1,0 +1,12 @@
+//! TLS with certificates as people make them (cfssl, its CA and its profiles), and with clients that they use: curl and
+//! etcdctl of two versions.
+//!
+//! docs/OPERATIONS.md tells an operator the same steps.
+
+mod changes;
+mod floods;
+mod house;
+mod refusals;
+mod serving;
+mod shop;
+mod starts;
