@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use command::{Effect, Outcome, Refused};
+use command::{Bridged, Effect, Outcome, Refused};
 use parking_lot::Mutex;
 use types::v2auth::{Changed, Refusal};
 use types::{
@@ -133,6 +133,21 @@ impl Digest {
                 self.number(5);
                 self.v2(result);
             }
+            Effect::Bridged(Bridged { prefix, result, granted, ended }) => {
+                self.number(12);
+                self.bytes(prefix);
+                match result {
+                    Ok(event) => self.event(event),
+                    Err(refusal) => self.refusal(refusal),
+                }
+                if let Some(granted) = granted {
+                    self.lease(granted.id, granted.born, granted.ttl);
+                    self.number(granted.deadline.0 as u64);
+                }
+                for (id, born) in ended {
+                    self.lease(*id, *born, 0);
+                }
+            }
             Effect::SetMember => self.number(6),
             Effect::Members(members) => {
                 self.number(7);
@@ -208,16 +223,10 @@ impl Digest {
             Ok(events) => {
                 self.number(events.len() as u64);
                 for event in events {
-                    self.number(event.index);
-                    self.bytes(event.action.as_str().as_bytes());
-                    self.node(&event.node);
-                    event.prev_node.iter().for_each(|node| self.node(node));
+                    self.event(event);
                 }
             }
-            Err(refusal) => {
-                self.number(0x100 + u64::from(refusal.code));
-                self.number(refusal.index);
-            }
+            Err(refusal) => self.refusal(refusal),
         }
     }
 
@@ -240,6 +249,18 @@ impl Digest {
                 self.bytes(refusal.to_string().as_bytes());
             }
         }
+    }
+
+    fn event(&mut self, event: &v2::Event) {
+        self.number(event.index);
+        self.bytes(event.action.as_str().as_bytes());
+        self.node(&event.node);
+        event.prev_node.iter().for_each(|node| self.node(node));
+    }
+
+    fn refusal(&mut self, refusal: &v2::Refusal) {
+        self.number(0x100 + u64::from(refusal.code));
+        self.number(refusal.index);
     }
 
     // What is told of the time left follows from the time of the end.

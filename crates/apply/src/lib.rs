@@ -11,8 +11,9 @@ mod position;
 
 use std::sync::Arc;
 
+use bridge::{Layout, Room, Written};
 use bytes::Bytes;
-use command::{Command, DecodeError, Effect, Outcome, Refused, Revocation, decode_run};
+use command::{Bridged, Command, DecodeError, Effect, Granted, Outcome, Refused, Revocation, decode_run};
 use lease::{Leases, Terms};
 use members::{Change, Members};
 use mvcc::{Changes, LeaseMove, Mvcc, Writer};
@@ -301,7 +302,7 @@ struct Rooms<'a, 'w> {
     leases: &'a Leases,
 }
 
-impl Rooms<'_, '_> {
+impl<'w> Rooms<'_, 'w> {
     fn apply(&mut self, command: Command, batch: &mut Batch<'_>) -> Result<Outcome, mvcc::WriteError> {
         let result = match command {
             command if grows(&command) && self.alarms.is_raised(AlarmKind::NoSpace) => Err(Refused::NoSpace),
@@ -323,6 +324,10 @@ impl Rooms<'_, '_> {
                 self.v2.pass(verdict.indexes, batch);
                 Ok(Effect::V2Auth(verdict.result))
             }
+            Command::BridgedV2 { prefix, write, now, lease } => {
+                self.bridge(prefix, &write, now, lease, batch)?
+            }
+            Command::ExpireBridged { prefix, leases } => self.expire_bridged(prefix, &leases, batch)?,
             Command::SetMember(member) => {
                 let done = self.members.apply_self_description(&member, batch);
                 done.map(|()| Effect::SetMember).map_err(Refused::Member)
@@ -360,7 +365,9 @@ impl Rooms<'_, '_> {
 
     fn grant(&self, id: LeaseId, ttl: i64, batch: &mut Batch<'_>) -> Result<Effect, Refused> {
         let born = self.index;
-        self.leases.apply_grant(id, Terms { ttl, remaining: 0, born }, batch).map_err(lease_refusal)?;
+        self.leases
+            .apply_grant(id, Terms { ttl, remaining: 0, born, deadline: None }, batch)
+            .map_err(lease_refusal)?;
         Ok(Effect::Granted { id, ttl, born })
     }
 
@@ -372,6 +379,47 @@ impl Rooms<'_, '_> {
             revoked.push((lease.id, born));
         }
         if revoked.is_empty() { Err(Refused::LeaseNotFound) } else { Ok(Effect::Revoked(revoked)) }
+    }
+
+    fn bridge(
+        &mut self,
+        prefix: Bytes,
+        write: &v2::Write,
+        now: v2::Timestamp,
+        lease: LeaseId,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Effect, Refused>, mvcc::WriteError> {
+        let layout = Layout::new(prefix);
+        let mut room = self.room(&layout, batch);
+        let Written { result, granted, ended } = match bridge::apply(&mut room, write, now, lease) {
+            Ok(written) => written,
+            Err(bridge::ApplyError::Lease(why)) => return Ok(Err(lease_refusal(why))),
+            Err(bridge::ApplyError::Keyspace(error)) => return Err(error),
+        };
+        let born = self.index;
+        let granted =
+            granted.map(|bridge::Granted { id, ttl, deadline }| Granted { id, ttl, born, deadline });
+        let (prefix, result) = (layout.prefix().clone(), result.map(Arc::new));
+        Ok(Ok(Effect::Bridged(Bridged { prefix, result, granted, ended })))
+    }
+
+    fn expire_bridged(
+        &mut self,
+        prefix: Bytes,
+        leases: &[Revocation],
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Effect, Refused>, mvcc::WriteError> {
+        let layout = Layout::new(prefix);
+        let mut room = self.room(&layout, batch);
+        let mut revoked = Vec::new();
+        for lease in leases {
+            revoked.append(&mut bridge::expire(&mut room, lease.id, lease.born)?);
+        }
+        Ok(if revoked.is_empty() { Err(Refused::LeaseNotFound) } else { Ok(Effect::Revoked(revoked)) })
+    }
+
+    fn room<'r, 'b, 's>(&'r mut self, layout: &'r Layout, batch: &'b mut Batch<'s>) -> Room<'r, 'w, 'b, 's> {
+        Room { layout, writer: self.writer, leases: self.leases, batch, born: self.index }
     }
 
     fn write_v2(
@@ -398,6 +446,9 @@ fn grows(command: &Command) -> bool {
     match command {
         Command::Put(_) | Command::GrantLease { .. } => true,
         Command::Txn(txn) => may_put(txn),
+        Command::BridgedV2 { write, .. } => {
+            !matches!(write, v2::Write::Delete { .. } | v2::Write::CompareAndDelete { .. })
+        }
         _ => false,
     }
 }

@@ -60,6 +60,10 @@ impl Client {
         self.targets.iter().map(|target| &target.endpoint)
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The same cluster, seen through one endpoint only. Connections are shared where there are any.
     pub fn only(&self, endpoint: &Endpoint) -> Self {
         let known = self.targets.iter().find(|target| target.endpoint == *endpoint);

@@ -14,6 +14,7 @@ mod config;
 mod endpoint;
 mod fault;
 mod link;
+mod plain;
 mod range;
 mod token;
 
@@ -22,4 +23,5 @@ pub use client::Client;
 pub use config::{Config, Credentials};
 pub use endpoint::{Endpoint, EndpointError};
 pub use fault::{Failure, Fault};
+pub use plain::Page;
 pub use range::prefix_end;

@@ -52,7 +52,12 @@ fn command(record: CommandRecord) -> Result<Command, DecodeError> {
         Operation::Compact(revision) => Command::Compact(revision),
         Operation::V2(record) => {
             let now = Timestamp(record.now);
-            Command::V2 { write: v2_write(record)?, now }
+            let (prefix, lease) = (record.prefix.clone(), LeaseId(record.lease));
+            match (prefix, v2_write(record)?) {
+                (None, write) => Command::V2 { write, now },
+                (Some(_), Write::Expire { .. }) => return Err(DecodeError::Unknown("bridged expiry")),
+                (Some(prefix), write) => Command::BridgedV2 { prefix, write, now, lease },
+            }
         }
         Operation::SetMember(row) => Command::SetMember(member(row)),
         Operation::AddMember(row) => Command::AddMember(member(row)),
@@ -74,7 +79,11 @@ fn command(record: CommandRecord) -> Result<Command, DecodeError> {
         Operation::RevokeLeases(row) => {
             let born = |number: u64| (number > 0).then_some(Index(number));
             let lease = |row: RevocationRow| Revocation { id: LeaseId(row.id), born: born(row.born) };
-            Command::RevokeLeases(row.leases.into_iter().map(lease).collect())
+            let leases = row.leases.into_iter().map(lease).collect();
+            match row.prefix {
+                None => Command::RevokeLeases(leases),
+                Some(prefix) => Command::ExpireBridged { prefix, leases },
+            }
         }
         Operation::CheckpointLeases(row) => {
             let lease = |row: CheckpointRow| Checkpoint {

@@ -22,6 +22,12 @@ pub(crate) fn encode(command: &Command) -> Bytes {
         Command::Txn(txn) => Operation::Txn(txn_record(txn)),
         Command::Compact(revision) => Operation::Compact(*revision),
         Command::V2 { write, now } => Operation::V2(V2Record { now: now.0, ..v2_record(write) }),
+        Command::BridgedV2 { prefix, write, now, lease } => Operation::V2(V2Record {
+            now: now.0,
+            prefix: Some(prefix.clone()),
+            lease: lease.0,
+            ..v2_record(write)
+        }),
         Command::SetMember(member) => Operation::SetMember(member_row(member)),
         Command::AddMember(member) => Operation::AddMember(member_row(member)),
         Command::PromoteMember(id) => Operation::PromoteMember(id.0),
@@ -33,8 +39,9 @@ pub(crate) fn encode(command: &Command) -> Bytes {
             Operation::Alarm(AlarmRow { raise: *raise, member: member.0, kind: alarm_kind(*kind) })
         }
         Command::GrantLease { id, ttl } => Operation::GrantLease(GrantRow { id: id.0, ttl: *ttl }),
-        Command::RevokeLeases(leases) => {
-            Operation::RevokeLeases(RevocationsRow { leases: leases.iter().map(revocation_row).collect() })
+        Command::RevokeLeases(leases) => Operation::RevokeLeases(revocations_row(leases, None)),
+        Command::ExpireBridged { prefix, leases } => {
+            Operation::RevokeLeases(revocations_row(leases, Some(prefix.clone())))
         }
         Command::CheckpointLeases(leases) => Operation::CheckpointLeases(CheckpointsRow {
             leases: leases.iter().map(checkpoint_row).collect(),
@@ -42,6 +49,10 @@ pub(crate) fn encode(command: &Command) -> Bytes {
         Command::V2Auth(change) => Operation::V2Auth(v2auth::record(change)),
     };
     CommandRecord { operation: Some(operation) }.encode_length_delimited_to_vec().into()
+}
+
+fn revocations_row(leases: &[Revocation], prefix: Option<Bytes>) -> RevocationsRow {
+    RevocationsRow { leases: leases.iter().map(revocation_row).collect(), prefix }
 }
 
 fn revocation_row(lease: &Revocation) -> RevocationRow {

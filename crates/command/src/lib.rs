@@ -19,7 +19,7 @@ use types::v2::{self, Timestamp};
 use types::{AlarmKind, DeleteRange, Index, LeaseId, MemberId, MemberRecord, Put, Txn};
 
 pub use decode::{DecodeError, decode_run};
-pub use outcome::{Effect, Outcome, Refused};
+pub use outcome::{Bridged, Effect, Granted, Outcome, Refused};
 
 /// Something that changes replicated state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,17 @@ pub enum Command {
         write: v2::Write,
         /// The proposer's clock: answers tell the time left as of then.
         now: Timestamp,
+    },
+    /// Writes the v3 keyspace as v2's tree of the keys below a prefix.
+    BridgedV2 {
+        /// Where the tree is.
+        prefix: Bytes,
+        /// What to write; its expiry is absolute. It is no expiry.
+        write: v2::Write,
+        /// The proposer's clock: times to live are counted from then.
+        now: Timestamp,
+        /// The id of the lease that it needs if the node is to go one day; if that is taken, the next that is free.
+        lease: LeaseId,
     },
     /// Records what a member says of itself: its name and its client URLs. The rest of the record is as the
     /// member knew it, and is not taken from here.
@@ -73,6 +84,13 @@ pub enum Command {
     },
     /// Ends leases and removes their keys, one revision for each lease that has any. Refused when none is there.
     RevokeLeases(Vec<Revocation>),
+    /// The same for leases that are over; with a directory of v2's tree below a prefix goes what is in it.
+    ExpireBridged {
+        /// Where the tree is.
+        prefix: Bytes,
+        /// The leases.
+        leases: Vec<Revocation>,
+    },
     /// Writes down how long leases still live, for the leaders to come. Those that are not there are passed over.
     CheckpointLeases(Vec<Checkpoint>),
     /// Changes the users and roles of v2; passwords are hashes, made by the proposer.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use types::v2;
+use bytes::Bytes;
+use types::v2::{self, Timestamp};
 use types::v2auth;
 use types::{Alarm, DeleteReply, Index, LeaseId, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
 
@@ -30,6 +31,8 @@ pub enum Effect {
     Compact,
     /// A v2 write; its refusals are v2's own and count as an answer. An expiry has one event for each node.
     V2(Result<Vec<Arc<v2::Event>>, v2::Refusal>),
+    /// A v2 write on the tree below a prefix of v3's keys.
+    Bridged(Bridged),
     /// A member was recorded.
     SetMember,
     /// Members were added, promoted, removed or got other URLs: all that are there now.
@@ -51,6 +54,32 @@ pub enum Effect {
     Checkpointed(Vec<Checkpoint>),
     /// The users and roles of v2 were changed, or not; refusals count as an answer.
     V2Auth(Result<v2auth::Changed, v2auth::Refusal>),
+}
+
+/// What a v2 write on v3's keys did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridged {
+    /// The prefix that it was meant for.
+    pub prefix: Bytes,
+    /// The answer; v2's refusals count as one.
+    pub result: Result<Arc<v2::Event>, v2::Refusal>,
+    /// The lease that it granted to a node that goes one day.
+    pub granted: Option<Granted>,
+    /// The leases of earlier such nodes, by when they were granted, that it ended.
+    pub ended: Vec<(LeaseId, Index)>,
+}
+
+/// A lease that ends by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Its id.
+    pub id: LeaseId,
+    /// How long it lives, in seconds.
+    pub ttl: i64,
+    /// The index at which that was decided.
+    pub born: Index,
+    /// When it ends.
+    pub deadline: Timestamp,
 }
 
 /// Why a command did nothing.

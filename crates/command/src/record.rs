@@ -190,6 +190,11 @@ pub(crate) struct V2Record {
     pub(crate) now: i64,
     #[prost(uint64, optional, tag = "12")]
     pub(crate) nodes_max: Option<u64>,
+    /// Absent is v2's own keyspace.
+    #[prost(bytes = "bytes", optional, tag = "13")]
+    pub(crate) prefix: Option<Bytes>,
+    #[prost(sfixed64, tag = "14")]
+    pub(crate) lease: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -238,6 +243,9 @@ pub(crate) struct GrantRow {
 pub(crate) struct RevocationsRow {
     #[prost(message, repeated, tag = "1")]
     pub(crate) leases: Vec<RevocationRow>,
+    /// Absent: nothing but the keys of the leases goes.
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub(crate) prefix: Option<Bytes>,
 }
 
 /// `born`: 0 is whichever.

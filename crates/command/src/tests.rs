@@ -101,6 +101,14 @@ fn samples() -> Vec<Command> {
         ]),
         checkpoint(),
     ];
+    samples.extend(v2.iter().filter(|write| !matches!(write, Write::Expire { .. })).map(|write| {
+        let (prefix, write) = (Bytes::from_static(b"/p\xff/"), write.clone());
+        Command::BridgedV2 { prefix, write, now: Timestamp(9), lease: LeaseId(77) }
+    }));
+    for prefix in [Bytes::new(), Bytes::from_static(b"/p/")] {
+        let leases = vec![Revocation { id: LeaseId(1), born: Some(Index(300)) }];
+        samples.push(Command::ExpireBridged { prefix, leases });
+    }
     samples.extend(v2.map(|write| Command::V2 { write, now: Timestamp(9) }));
     samples.extend(v2auth_changes().map(Command::V2Auth));
     samples

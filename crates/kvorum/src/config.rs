@@ -39,6 +39,8 @@ pub struct Config {
     pub token: String,
     /// Whether v2 is served.
     pub enable_v2: bool,
+    /// v2 shows v3's keys below this prefix.
+    pub v2_bridge_prefix: Option<String>,
     /// What a request may cost.
     pub limits: Limits,
     /// How often a leader shows that it lives.
@@ -172,6 +174,9 @@ pub enum ConfigError {
         /// What that was set to.
         is_open: bool,
     },
+    /// A view for nobody.
+    #[error("--v2-bridge-prefix requires --enable-v2")]
+    BridgeWithoutV2,
     /// One setting under two names.
     #[error(
         "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please use --corrupt-check-time only"
@@ -220,6 +225,7 @@ impl Config {
             initial_state: if state == "existing" { InitialState::Existing } else { InitialState::New },
             token: settings.value("initial-cluster-token").to_owned(),
             enable_v2: yes(settings, "enable-v2"),
+            v2_bridge_prefix: v2_bridge_prefix(settings)?,
             limits,
             heartbeat: Duration::from_millis(heartbeat),
             election: Duration::from_millis(election),
@@ -257,6 +263,14 @@ fn doors(settings: &Settings) -> gateway::Limits {
         ping_time_max: time("grpc-keepalive-timeout"),
         ..gateway::Limits::default()
     }
+}
+
+fn v2_bridge_prefix(settings: &Settings) -> Result<Option<String>, ConfigError> {
+    let prefix = Some(settings.value("v2-bridge-prefix")).filter(|prefix| !prefix.is_empty());
+    if prefix.is_some() && !yes(settings, "enable-v2") {
+        return Err(ConfigError::BridgeWithoutV2);
+    }
+    Ok(prefix.map(str::to_owned))
 }
 
 /// Whether leaders write down how long leases still live. Here that is always kept.

@@ -165,6 +165,13 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(Member, "enable-v2", Bool, "true", "Serve the v2 API. On unless turned off, other than in etcd."),
     flag(
+        Member,
+        "v2-bridge-prefix",
+        Text,
+        "",
+        "Let v2 show and change v3's keys below this prefix, and not a keyspace of its own. The same at every member.",
+    ),
+    flag(
         Clustering,
         "initial-advertise-peer-urls",
         Urls,

@@ -269,6 +269,7 @@ fn server_config(config: &Config, beginning: Beginning, registry: Registry, peer
         heartbeat: config.heartbeat,
         election: config.election,
         v2_enabled: config.enable_v2,
+        v2_bridge_prefix: config.v2_bridge_prefix.clone(),
         database_memory_bytes: DATABASE_MEMORY_BYTES,
         quota_bytes: QUOTA_BYTES,
         segment_bytes: SEGMENT_BYTES,

@@ -38,6 +38,12 @@ fn bools_never_take_the_next_word() {
         assert_eq!(config(&format!("--enable-v2={word}")).expect(word).enable_v2, expect, "{word}");
     }
     assert!(config("--enable-v2").expect("a bool alone is true").enable_v2);
+    let bridged =
+        |line| config(line).map(|config| config.v2_bridge_prefix).map_err(|error| error.to_string());
+    assert_eq!(bridged(""), Ok(None));
+    assert_eq!(bridged("--v2-bridge-prefix /v2/"), Ok(Some("/v2/".to_owned())));
+    let refused = bridged("--v2-bridge-prefix /v2/ --enable-v2=false");
+    assert!(refused.is_err_and(|error| error.contains("--v2-bridge-prefix requires --enable-v2")));
     assert!(config("").expect("the default").enable_v2);
     check_verify("--enable-v2 false", &[], "\"false\" is not a valid flag");
 }

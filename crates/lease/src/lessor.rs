@@ -7,16 +7,21 @@
 //! INVARIANT: a lease is handed out as over only by who leads in the term it was told, and only if its whole time went
 //! by since it was granted, renewed last, or this leader began, in rounds without a stall.
 //! INVARIANT: what is handed out as over is not renewed until it is taken back.
+//!
+//! A lease with a deadline (a v2 node's time) ends by the wall clock instead, until somebody renews it: that makes it a
+//! lease like any other, in the log, before the renewal counts.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
+use types::v2::Timestamp;
 use types::{Index, LeaseId, Term};
 
 use crate::table::Terms;
 
 /// Rounds that are further apart than this are a stall, in ms: renewals may have waited in vain meanwhile.
 pub const STALL_MS: u64 = 1000;
+const NS_PER_MS: i64 = 1_000_000;
 
 /// A lease that is to be ended, or whose time is to be written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +50,7 @@ pub enum Renewal {
     Missing,
     /// It is over and about to be removed, unless the removal fails: ask again when that is known.
     Ending,
-    /// A checkpoint says that it has less than its whole time: that has to be taken back first.
+    /// A checkpoint says that it has less than its whole time, or a deadline: that has to be taken back first.
     Checkpointed(Ending),
 }
 
@@ -71,6 +76,8 @@ pub struct Lessor {
     checkpoint_every_ms: Option<u64>,
     round_ms: u64,
     behind: bool,
+    /// The wall clock when the clock of this was at zero.
+    wall_at_zero_ms: i64,
 }
 
 type Queue = BinaryHeap<Reverse<(u64, LeaseId, Index)>>;
@@ -84,6 +91,8 @@ struct Entry {
     noted_ms: u64,
     ending: bool,
     checkpointed: bool,
+    /// It has a deadline, which no new reign and no stall moves.
+    fixed: bool,
 }
 
 impl Lessor {
@@ -117,6 +126,11 @@ impl Lessor {
         }
     }
 
+    /// Told before what has a deadline is entered: both clocks, now.
+    pub fn set_wall(&mut self, now_ms: u64, wall: Timestamp) {
+        self.wall_at_zero_ms = (wall.0 / NS_PER_MS).saturating_sub_unsigned(now_ms);
+    }
+
     /// The term in which this member leads.
     pub fn term(&self) -> Option<Term> {
         self.term
@@ -140,6 +154,7 @@ impl Lessor {
     pub fn checkpointed(&mut self, checkpoint: &Checkpoint) {
         if let Some(entry) = self.entry(checkpoint.lease) {
             entry.checkpointed = checkpoint.remaining > 0;
+            entry.fixed &= entry.checkpointed;
         }
     }
 
@@ -149,7 +164,7 @@ impl Lessor {
         if entry.ending {
             return Renewal::Ending;
         }
-        if entry.checkpointed {
+        if entry.checkpointed || entry.fixed {
             return Renewal::Checkpointed(Ending { id, born: entry.born });
         }
         entry.ends_ms = end(now_ms, entry.ttl);
@@ -235,14 +250,23 @@ impl Lessor {
     }
 
     fn enter(&mut self, id: LeaseId, terms: &Terms, now_ms: u64, to_live: i64) {
-        let Terms { ttl, remaining, born } = *terms;
-        let ends_ms = end(now_ms, to_live);
+        let Terms { ttl, remaining, born, deadline } = *terms;
+        let ends_ms = match deadline {
+            // Rounded up: nothing goes before its time.
+            Some(at) => {
+                let at_ms = (at.0 / NS_PER_MS).saturating_add(1).saturating_sub(self.wall_at_zero_ms);
+                u64::try_from(at_ms).unwrap_or(0).max(now_ms)
+            }
+            None => end(now_ms, to_live),
+        };
+        let fixed = deadline.is_some();
         let checkpointed = remaining > 0;
-        let entry = Entry { born, ttl, ends_ms, noted_ms: now_ms, ending: false, checkpointed };
+        let entry = Entry { born, ttl, ends_ms, noted_ms: now_ms, ending: false, checkpointed, fixed };
         self.leases.insert(id, entry);
         self.ends.push(Reverse((ends_ms, id, born)));
         if let Some(every_ms) = self.checkpoint_every_ms
             && end(0, ttl) > every_ms
+            && !fixed
         {
             self.checkpoints.push(Reverse((now_ms + every_ms, id, born)));
         }
@@ -250,7 +274,7 @@ impl Lessor {
 
     /// Gives every lease its time again.
     fn extend(&mut self, now_ms: u64) {
-        for entry in self.leases.values_mut() {
+        for entry in self.leases.values_mut().filter(|entry| !entry.fixed) {
             entry.ends_ms = entry.ends_ms.max(end(now_ms, entry.ttl));
         }
     }

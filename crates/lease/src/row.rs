@@ -1,5 +1,6 @@
 //! How a lease lies in the database. docs/FORMATS.md draws it.
 
+use types::v2::Timestamp;
 use types::{Index, LeaseId};
 
 use crate::table::Terms;
@@ -9,7 +10,8 @@ pub(crate) const PREFIX: &[u8] = b"lease/grant/";
 /// The first key after all of those.
 pub(crate) const END: &[u8] = b"lease/grant0";
 
-const BODY_BYTES: usize = 24;
+/// With a deadline.
+const BYTES_MAX: usize = 32 + 4;
 /// Turns the order of signed numbers into that of their bytes.
 const SIGN: u64 = 1 << 63;
 
@@ -17,14 +19,17 @@ pub(crate) fn key(id: LeaseId) -> Vec<u8> {
     [PREFIX, &(id.0 as u64 ^ SIGN).to_be_bytes()].concat()
 }
 
-pub(crate) fn encode(key: &[u8], terms: &Terms) -> [u8; BODY_BYTES + 4] {
-    let mut row = [0; BODY_BYTES + 4];
-    row[..8].copy_from_slice(&terms.ttl.to_be_bytes());
-    row[8..16].copy_from_slice(&terms.remaining.to_be_bytes());
-    row[16..24].copy_from_slice(&terms.born.0.to_be_bytes());
-    let sum = checksum(key, &row[..BODY_BYTES]);
-    row[BODY_BYTES..].copy_from_slice(&sum.to_be_bytes());
-    row
+pub(crate) fn encode(key: &[u8], terms: &Terms) -> Vec<u8> {
+    let mut into = Vec::with_capacity(BYTES_MAX);
+    into.extend_from_slice(&terms.ttl.to_be_bytes());
+    into.extend_from_slice(&terms.remaining.to_be_bytes());
+    into.extend_from_slice(&terms.born.0.to_be_bytes());
+    if let Some(deadline) = terms.deadline {
+        into.extend_from_slice(&deadline.0.to_be_bytes());
+    }
+    let sum = checksum(key, &into);
+    into.extend_from_slice(&sum.to_be_bytes());
+    into
 }
 
 /// `None` if it is not what was written.
@@ -34,11 +39,16 @@ pub(crate) fn decode(key: &[u8], row: &[u8]) -> Option<(LeaseId, Terms)> {
     if u32::from_be_bytes(*sum) != checksum(key, body) {
         return None;
     }
-    let ([ttl, remaining, born], []) = body.as_chunks::<8>() else { return None };
+    let (ttl, remaining, born, deadline) = match body.as_chunks::<8>() {
+        ([ttl, remaining, born], []) => (ttl, remaining, born, None),
+        ([ttl, remaining, born, deadline], []) => (ttl, remaining, born, Some(deadline)),
+        _ => return None,
+    };
     let terms = Terms {
         ttl: i64::from_be_bytes(*ttl),
         remaining: i64::from_be_bytes(*remaining),
         born: Index(u64::from_be_bytes(*born)),
+        deadline: deadline.map(|at| Timestamp(i64::from_be_bytes(*at))),
     };
     Some((LeaseId((u64::from_be_bytes(id) ^ SIGN) as i64), terms))
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use store::{Batch, Direction, Family, Span, Store, StoreError};
+use types::v2::Timestamp;
 use types::{Index, LeaseId};
 
 use crate::row;
@@ -26,6 +27,8 @@ pub struct Terms {
     pub remaining: i64,
     /// The log's index at which it was granted. It tells a lease from an earlier one of the same id.
     pub born: Index,
+    /// When it ends by the wall clock, whoever leads, unless it is renewed before: a v2 node's time.
+    pub deadline: Option<Timestamp>,
 }
 
 impl Terms {
@@ -194,7 +197,8 @@ impl Leases {
         Ok((lease.terms.born, keys))
     }
 
-    /// Takes note of the time that the lease granted at `born` has left, 0 for all of it, and stages it.
+    /// Takes note of the time that the lease granted at `born` has left, 0 for all of it, and stages it. One that gets
+    /// all of its time has no deadline any more.
     pub fn apply_checkpoint(
         &self,
         id: LeaseId,
@@ -205,6 +209,9 @@ impl Leases {
         let mut table = self.table.write();
         let lease = table.get_mut(&id).filter(|lease| lease.terms.born == born).ok_or(Refusal::NotFound)?;
         lease.terms.remaining = remaining.max(0);
+        if lease.terms.remaining == 0 {
+            lease.terms.deadline = None;
+        }
         stage(id, &lease.terms, batch);
         Ok(())
     }

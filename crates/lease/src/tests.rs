@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use store::{Options, Store};
+use types::v2::Timestamp;
 use types::{Index, LeaseId, Term};
 
 use super::*;
@@ -10,7 +11,7 @@ use super::*;
 const PORTION: Portion = Portion { leases_max: 100, keys_max: 100 };
 
 fn terms(ttl: i64, born: u64) -> Terms {
-    Terms { ttl, remaining: 0, born: Index(born) }
+    Terms { ttl, remaining: 0, born: Index(born), deadline: None }
 }
 
 fn store(path: &str, options: &Options) -> Store {
@@ -75,7 +76,7 @@ fn any_flipped_bit_is_seen() {
     let row = row::encode(&key, &terms(9, 2));
     assert_eq!(row::decode(&key, &row), Some((LeaseId(5), terms(9, 2))));
     for bit in 0..row.len() * 8 {
-        let mut bad = row;
+        let mut bad = row.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(row::decode(&key, &bad), None, "bit {bit}");
     }
@@ -176,4 +177,47 @@ fn a_checkpoint_is_taken_back_before_a_renewal_counts() {
     let mut lessor = self::lessor(None, &[left]);
     rounds(&mut lessor, 0, 15_000);
     assert_eq!((due(&mut lessor, 14_999), due(&mut lessor, 15_000)), (vec![], vec![1]));
+}
+
+#[test]
+fn a_deadline_is_kept_across_a_start_and_goes_with_a_renewal() {
+    let options = Options::in_memory();
+    let store = self::store("/deadlines", &options);
+    let leases = Leases::open(&store).expect("open");
+    let mut batch = store.batch();
+    let terms = Terms { deadline: Some(Timestamp(-5)), ..terms(20, 3) };
+    for id in [1, 2] {
+        leases.apply_grant(LeaseId(id), terms, &mut batch).expect("granted");
+    }
+    leases.apply_checkpoint(LeaseId(2), Index(3), 0, &mut batch).expect("there");
+    store.write(batch).expect("write");
+    store.flush().expect("flush");
+    store.close();
+    let leases = Leases::open(&self::store("/deadlines", &options)).expect("open");
+    assert_eq!(leases.get(LeaseId(1)), Some(terms));
+    assert_eq!(leases.get(LeaseId(2)), Some(self::terms(20, 3)));
+}
+
+#[test]
+fn a_deadline_is_the_walls_whoever_leads_until_somebody_renews() {
+    const WALL_MS: i64 = 1_700_000_000_000;
+    let wall = |ms: i64| Timestamp((WALL_MS + ms) * 1_000_000);
+    let mut lessor = Lessor::new(Some(1_000));
+    let fixed = Terms { deadline: Some(wall(10_000)), ..terms(10, 1) };
+    let all = || vec![(LeaseId(1), fixed), (LeaseId(2), terms(10, 2))];
+    // A new leader at 4 s: what has a deadline does not begin again, whatever clock the leader has.
+    lessor.set_wall(77_000, wall(4_000));
+    lessor.round(77_000, Some(Term(1)), false, all);
+    assert_eq!(lessor.remaining_ms(LeaseId(1), 77_000), Some(6_001));
+    assert_eq!(lessor.remaining_ms(LeaseId(2), 77_000), Some(10_000));
+    // A stall gives the others their time again.
+    lessor.round(82_000, Some(Term(1)), false, Vec::new);
+    let due = lessor.due(83_001, PORTION, |_| 1);
+    assert_eq!(due, [Ending { id: LeaseId(1), born: Index(1) }]);
+    lessor.take_back(&due);
+    // A renewal asks for the deadline to be taken away first.
+    assert_eq!(lessor.renew(LeaseId(1), 83_001), Renewal::Checkpointed(due[0]));
+    lessor.checkpointed(&Checkpoint { lease: due[0], remaining: 0 });
+    assert_eq!(lessor.renew(LeaseId(1), 83_001), Renewal::Renewed(10));
+    assert!(lessor.due(83_002, PORTION, |_| 1).is_empty());
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use store::{Direction, Family, Span};
 use types::{EventKind, KeyValue, LeaseId, Revision};
 
-use crate::row::{self, Event, Kind, Meta, Position, Record};
+use crate::row::{self, Event, Kind, Meta, Note, Position, Record};
 use crate::{Damage, Mvcc, ReadError};
 
 /// A change of one key: one row of the history.
@@ -17,6 +17,7 @@ pub struct Change {
     pub(crate) value: Bytes,
     /// Where the version is that this change has made superfluous; nowhere, for a key that is created.
     pub(crate) replaced: Position,
+    pub(crate) note: Note,
     /// The change of the same key before this one, in the same overlay.
     pub(crate) previous: Option<usize>,
 }
@@ -40,6 +41,11 @@ impl Change {
     /// Written or removed.
     pub fn kind(&self) -> EventKind {
         if self.kind == Kind::Deleted { EventKind::Delete } else { EventKind::Put }
+    }
+
+    /// What whoever made it wants to be known of it.
+    pub fn note(&self) -> Note {
+        self.note
     }
 
     /// Whether the key was not there before.
@@ -188,5 +194,13 @@ fn read(moment: &store::Moment<'_>, position: Position, event: &Event<'_>) -> Re
         let record = Record::decode(&row_key, &record)?;
         (record.meta(position), Bytes::copy_from_slice(record.value))
     };
-    Ok(Change { key, kind: event.kind, meta, value, replaced: event.replaced, previous: None })
+    Ok(Change {
+        key,
+        kind: event.kind,
+        meta,
+        value,
+        replaced: event.replaced,
+        note: event.note,
+        previous: None,
+    })
 }

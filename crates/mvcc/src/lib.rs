@@ -36,5 +36,6 @@ pub use events::{Change, Changes, Piece};
 pub use hash::HashKv;
 pub use keyspace::{IndexPart, Mvcc, ReadPart, revision_in};
 pub use page::{Page, PageLimits};
+pub use row::Note;
 pub use sweep::Swept;
-pub use writer::{LeaseMove, Writer};
+pub use writer::{Edit, LeaseMove, Writer};

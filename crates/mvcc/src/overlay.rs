@@ -7,7 +7,7 @@ use bytes::Bytes;
 use types::{KeyRange, RangeEnd};
 
 use crate::events::Change;
-use crate::row::{Kind, Meta, Position};
+use crate::row::{Kind, Meta, Note, Position};
 
 /// The newest change of a key.
 struct Newest {
@@ -35,14 +35,22 @@ impl Overlay {
     }
 
     /// Adds a change, which is newer than all others.
-    pub(crate) fn push(&mut self, key: Bytes, kind: Kind, meta: Meta, value: Bytes, replaced: Position) {
+    pub(crate) fn push(
+        &mut self,
+        key: Bytes,
+        kind: Kind,
+        meta: Meta,
+        value: Bytes,
+        replaced: Position,
+        note: Note,
+    ) {
         let change = self.changes.len();
         // A key that was not touched before is published if it exists.
         let newest =
             self.keys.entry(key.clone()).or_insert(Newest { change, published: kind != Kind::Created });
         let previous = (newest.change != change).then_some(newest.change);
         newest.change = change;
-        self.changes.push(Change { key, kind, meta, value, replaced, previous });
+        self.changes.push(Change { key, kind, meta, value, replaced, note, previous });
     }
 
     /// Takes the newest changes back until `length` are left.

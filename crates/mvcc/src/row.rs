@@ -96,6 +96,13 @@ impl Kind {
     }
 }
 
+/// What whoever changed a key wants to be known of that change later. It means nothing here; 0 is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Note(pub u16);
+
+/// Set in the byte of the kind where two bytes of note follow.
+const NOTED: u8 = 0x80;
+
 /// What is known of the current version of a key without reading its value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meta {
@@ -158,6 +165,7 @@ pub(crate) struct Event<'a> {
     pub(crate) kind: Kind,
     /// Where the version before it is, which it made superfluous. A key that is created has none.
     pub(crate) replaced: Position,
+    pub(crate) note: Note,
     pub(crate) key: &'a [u8],
 }
 
@@ -166,7 +174,12 @@ impl<'a> Event<'a> {
     pub(crate) fn encode(&self, row_key: &[u8], into: &mut Vec<u8>) {
         into.clear();
         into.extend_from_slice(&[0; CHECKSUM_BYTES]);
-        into.push(self.kind.to_byte());
+        if self.note == Note::default() {
+            into.push(self.kind.to_byte());
+        } else {
+            into.push(self.kind.to_byte() | NOTED);
+            into.extend_from_slice(&self.note.0.to_be_bytes());
+        }
         if self.kind != Kind::Created {
             into.extend_from_slice(&self.replaced.to_row_key());
         }
@@ -179,7 +192,13 @@ impl<'a> Event<'a> {
         let body = unseal(Family::Revisions, row_key, record)?;
         let read = || {
             let (kind, body) = body.split_first()?;
-            let kind = Kind::from_byte(*kind)?;
+            let (note, body) = if kind & NOTED == 0 {
+                (Note::default(), body)
+            } else {
+                let (note, body) = body.split_first_chunk()?;
+                (Note(u16::from_be_bytes(*note)), body)
+            };
+            let kind = Kind::from_byte(kind & !NOTED)?;
             let (replaced, key) = match kind {
                 Kind::Created => (Position::default(), body),
                 Kind::Updated | Kind::Deleted => {
@@ -187,7 +206,7 @@ impl<'a> Event<'a> {
                     (Position::from_row_key(replaced)?, key)
                 }
             };
-            Some((Position::from_row_key(row_key)?, Self { kind, replaced, key }))
+            Some((Position::from_row_key(row_key)?, Self { kind, replaced, note, key }))
         };
         read().ok_or_else(|| Damage::malformed(Family::Revisions, row_key))
     }
@@ -358,10 +377,13 @@ mod tests {
             (Kind::Updated, Position::new(8, 0)),
             (Kind::Deleted, Position::new(7, 3)),
         ] {
-            let event = Event { kind, replaced, key: b"k" };
-            let mut bytes = Vec::new();
-            event.encode(&position.to_row_key(), &mut bytes);
-            assert_eq!(Event::decode(&position.to_row_key(), &bytes).expect("sealed"), (position, event));
+            for note in [Note(0), Note(0x8102)] {
+                let event = Event { kind, replaced, note, key: b"k" };
+                let mut bytes = Vec::new();
+                event.encode(&position.to_row_key(), &mut bytes);
+                let back = Event::decode(&position.to_row_key(), &bytes).expect("sealed");
+                assert_eq!(back, (position, event));
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use types::{
 
 use crate::events::{Change, Changes};
 use crate::overlay::Overlay;
-use crate::row::{self, Event, Kind, Meta, Position, Record};
+use crate::row::{self, Event, Kind, Meta, Note, Position, Record};
 use crate::select::{self, Entry, Source, Visit};
 use crate::view::admit;
 use crate::{Damage, Mvcc, ReadError, Refusal, WriteError, txn};
@@ -34,6 +34,17 @@ pub struct Writer<'a> {
     /// Changes that a batch has already.
     staged: usize,
     moves: Vec<LeaseMove>,
+}
+
+/// A change of one key, with a note. A key that is to be removed and is not there is passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// The key.
+    pub key: Bytes,
+    /// Its value and its lease from now on; `None` removes it.
+    pub content: Option<(Bytes, LeaseId)>,
+    /// What is to be known of it.
+    pub note: Note,
 }
 
 /// A live key that names another lease than before, or none any more, or is no more.
@@ -117,7 +128,22 @@ impl<'a> Writer<'a> {
         let mut request = self.request();
         for key in keys {
             if let Some(meta) = self.current(&key) {
-                self.remove(&mut request, key, &meta);
+                self.remove(&mut request, key, &meta, Note::default());
+            }
+        }
+        self.end(&request);
+    }
+
+    /// Makes many changes, all at one revision, in the order given. Leases are taken as they are.
+    pub fn edit(&mut self, edits: Vec<Edit>) {
+        let mut request = self.request();
+        for Edit { key, content, note } in edits {
+            match (content, self.current(&key)) {
+                (Some((value, lease)), current) => {
+                    self.write(&mut request, &key, value, lease.0, current, note);
+                }
+                (None, Some(meta)) => self.remove(&mut request, key, &meta, note),
+                (None, None) => {}
             }
         }
         self.end(&request);
@@ -156,7 +182,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Reads a range, with everything that was written here.
-    pub fn range(&mut self, query: &RangeQuery) -> Result<RangeReply, WriteError> {
+    pub fn range(&self, query: &RangeQuery) -> Result<RangeReply, WriteError> {
         Ok(self.read(query)?)
     }
 
@@ -185,8 +211,8 @@ impl<'a> Writer<'a> {
                 .encode(&row_key, &mut record);
             batch.put(Family::Keys, &row_key, &record);
             let row_key = modified.to_row_key();
-            Event { kind: change.kind, replaced: change.replaced, key: &change.key }
-                .encode(&row_key, &mut record);
+            let Change { kind, replaced, note, key, .. } = change;
+            Event { kind: *kind, replaced: *replaced, note: *note, key }.encode(&row_key, &mut record);
             batch.put(Family::Revisions, &row_key, &record);
         }
         self.staged = self.overlay.changes().len();
@@ -263,15 +289,8 @@ impl<'a> Writer<'a> {
             Some(entry) if put.ignore_value => entry.value.clone().unwrap_or_default(),
             _ => put.value.clone(),
         };
-        let modified = request.next();
-        let (kind, create, version) = match current {
-            Some(meta) => (Kind::Updated, meta.create, meta.version.saturating_add(1)),
-            None => (Kind::Created, modified.main, 1),
-        };
         let lease = current.filter(|_| put.ignore_lease).map_or(put.lease.0, |meta| meta.lease);
-        let replaced = current.map(|meta| meta.modified).unwrap_or_default();
-        self.note_move(key, current.map_or(0, |meta| meta.lease), lease);
-        self.overlay.push(key.clone(), kind, Meta { modified, create, version, lease }, value, replaced);
+        self.write(request, key, value, lease, current, Note::default());
         Ok(PutReply { prev_kv: previous.filter(|_| put.prev_kv).map(Entry::into_kv) })
     }
 
@@ -282,7 +301,7 @@ impl<'a> Writer<'a> {
     ) -> Result<DeleteReply, WriteError> {
         let doomed = select::entries(&self.now(), &delete.range, delete.prev_kv)?;
         for entry in &doomed {
-            self.remove(request, entry.key.clone(), &entry.meta);
+            self.remove(request, entry.key.clone(), &entry.meta, Note::default());
         }
         let deleted = doomed.len() as u64;
         let prev_kvs =
@@ -290,10 +309,30 @@ impl<'a> Writer<'a> {
         Ok(DeleteReply { deleted, prev_kvs })
     }
 
-    fn remove(&mut self, request: &mut Request, key: Bytes, current: &Meta) {
+    fn write(
+        &mut self,
+        request: &mut Request,
+        key: &Bytes,
+        value: Bytes,
+        lease: i64,
+        current: Option<Meta>,
+        note: Note,
+    ) {
+        let modified = request.next();
+        let (kind, create, version) = match current {
+            Some(meta) => (Kind::Updated, meta.create, meta.version.saturating_add(1)),
+            None => (Kind::Created, modified.main, 1),
+        };
+        let replaced = current.map(|meta| meta.modified).unwrap_or_default();
+        self.note_move(key, current.map_or(0, |meta| meta.lease), lease);
+        let meta = Meta { modified, create, version, lease };
+        self.overlay.push(key.clone(), kind, meta, value, replaced, note);
+    }
+
+    fn remove(&mut self, request: &mut Request, key: Bytes, current: &Meta, note: Note) {
         self.note_move(&key, current.lease, 0);
         let meta = Meta { modified: request.next(), ..Meta::default() };
-        self.overlay.push(key, Kind::Deleted, meta, Bytes::new(), current.modified);
+        self.overlay.push(key, Kind::Deleted, meta, Bytes::new(), current.modified, note);
     }
 
     fn note_move(&mut self, key: &Bytes, source: i64, target: i64) {

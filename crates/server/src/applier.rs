@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use apply::{Applied, ApplyError, Entry, Machine, Position};
-use command::{Effect, Outcome};
+use command::{Bridged, Effect, Outcome};
 use consensus::{
     Change, Committed, Door, Envelope, Failure, Mailbox, NotTaken, Readable, Sink, SnapshotMark,
     SnapshotOffer, Standing,
 };
+use mvcc::Changes;
 use parking_lot::Mutex;
 use snap::SnapshotId;
 use stdx::chain;
@@ -23,6 +24,7 @@ use telemetry::Histogram;
 use transport::{Peer, Transport};
 use types::{Alarm, AlarmKind, MemberId};
 
+use crate::bridging::Bridging;
 use crate::errand::Errand;
 use crate::fetch::Fetcher;
 use crate::lessor::Keeper;
@@ -69,6 +71,7 @@ pub(crate) struct Parts {
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) errands: Arc<Mailbox<Errand>>,
     pub(crate) waits: Arc<Waits>,
+    pub(crate) bridging: Arc<Bridging>,
     // Nothing if the database is not in a folder.
     pub(crate) site: Option<Arc<Site>>,
 }
@@ -152,8 +155,9 @@ impl Applier {
         let mut stairs = self.stairs.lock();
         let machine = site.enthrone(prepared, stairs.machine.store())?;
         // What was read from the old one was committed, and is in the new one.
-        let old = self.parts.wing.replace(Rooms::of(&machine));
-        self.parts.waits.resume(old.v2.index(), machine.v2());
+        let rooms = Rooms::of(&machine);
+        let old = self.parts.wing.replace(Arc::clone(&rooms));
+        self.parts.waits.resume(&old, &rooms);
         stairs.machine = machine;
         self.parts.window.replace(stairs.machine.mvcc());
         self.look_at_members();
@@ -239,6 +243,7 @@ impl Applier {
         self.tell_changes(&changes, &outcomes);
         self.parts.keeper.applied(&outcomes);
         self.parts.shared.set_applied(machine.position().index, bytes);
+        self.tell_waits(&changed);
         self.parts.window.tell(changed);
         let took = began.elapsed();
         self.parts.seconds.record(took);
@@ -270,9 +275,17 @@ impl Applier {
         }
         let (mut members, mut alarms) = (false, false);
         for outcome in outcomes.iter().flatten() {
-            if let Ok(Effect::V2(Ok(events))) = &outcome.result {
-                self.parts.waits.tell(events);
+            match &outcome.result {
+                // Of v2's own keyspace nobody hears where v2 shows v3's keys.
+                Ok(Effect::V2(Ok(events))) if self.parts.bridging.layout().is_none() => {
+                    self.parts.waits.tell(events);
+                }
+                Ok(Effect::Bridged(Bridged { result: Ok(event), .. })) => {
+                    self.parts.shared.counts.applied(std::slice::from_ref(event));
+                }
+                _ => {}
             }
+            self.parts.bridging.compare(outcome);
             members |= matches!(outcome.result, Ok(Effect::Members(_)));
             alarms |= matches!(outcome.result, Ok(Effect::Alarms(_)));
             if let Ok(Effect::V2(Ok(events))) = &outcome.result {
@@ -284,6 +297,22 @@ impl Applier {
         }
         if members || alarms {
             self.look_at_alarms();
+        }
+    }
+
+    /// Those who wait in v2 for what happens to v3's keys.
+    fn tell_waits(&self, changes: &Changes) {
+        if changes.list.is_empty() || self.parts.bridging.layout().is_none() || self.parts.waits.count() == 0
+        {
+            return;
+        }
+        match self.parts.bridging.events(&self.parts.wing.look(), changes) {
+            Ok(events) => self.parts.waits.tell(&events),
+            Err(error) => self.parts.shared.fail(format!(
+                "the history cannot be read for who waits: {}; check the disk, remove this member, empty its data \
+                 folder and add it anew",
+                chain(&error)
+            )),
         }
     }
 

@@ -58,6 +58,8 @@ pub struct Config {
     pub election: Duration,
     /// Whether v2 is served.
     pub v2_enabled: bool,
+    /// v2 shows v3's keys below this prefix, and not a keyspace of its own.
+    pub v2_bridge_prefix: Option<String>,
     /// Memory for the database's tables, caches and filters together, in bytes.
     pub database_memory_bytes: usize,
     /// How large the database may grow, in bytes, as it is told to operators; 0 is no limit.

@@ -246,6 +246,9 @@ impl api::Member for Member {
     }
 
     async fn v2_get(&self, get: v2::Get, consistency: Consistency) -> Result<V2Reply, Fault> {
+        if self.house.bridging.layout().is_some() {
+            return self.bridged_get(get, consistency).await;
+        }
         self.linearize(consistency).await?;
         let result = self.house.wing.look().v2.get(&get, self.now()).map(Arc::new);
         self.house.shared.counts.read(result.is_ok());
@@ -265,6 +268,9 @@ impl api::Member for Member {
             | Write::Update { expiry, .. }
             | Write::CompareAndSwap { expiry, .. } => *expiry = expires,
             Write::Delete { .. } | Write::CompareAndDelete { .. } | Write::Expire { .. } => {}
+        }
+        if self.house.bridging.layout().is_some() {
+            return self.bridged_write(write, now).await;
         }
         let action = tally::action_of(&write);
         let outcome = self.write(Command::V2 { write, now }).await?;
@@ -290,7 +296,9 @@ impl api::Member for Member {
     async fn v2_watch(&self, watch: v2::Watch) -> Result<Result<V2Watching, v2::Refusal>, Fault> {
         self.measures.tally.v2_wait();
         let shared = &self.house.shared;
-        Ok(self.house.waits.begin(watch, &self.house.wing).map(|(index, events)| V2Watching {
+        let begun =
+            self.house.waits.begin(watch, &self.house.wing).map_err(|error| self.unreadable(error))?;
+        Ok(begun.map(|(index, events)| V2Watching {
             index,
             raft_index: shared.commit(),
             raft_term: shared.term(),

@@ -153,6 +153,6 @@ impl Member {
 }
 
 /// An id that nobody has, most likely: positive, as etcd's are.
-fn some_id() -> LeaseId {
+pub(crate) fn some_id() -> LeaseId {
     LeaseId((rand::random::<u64>() >> 1).max(1) as i64)
 }

@@ -8,13 +8,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use command::{Checkpoint, Command, Effect, Outcome, Revocation};
+use command::{Checkpoint, Command, Effect, Granted, Outcome, Revocation};
 use consensus::{Kind, Mailbox, NotTaken};
 use lease::{Ending, Lessor, Portion, Renewal, STALL_MS, Terms};
 use parking_lot::Mutex;
 use stdx::Clock;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
+use types::v2::Timestamp;
 use types::{Index, LeaseId, Term};
 
 use crate::measures::LeaseMeasures;
@@ -66,23 +67,41 @@ impl Keeper {
     /// Told by the applier what was done, before anybody else hears of it.
     pub(crate) fn applied(&self, outcomes: &[Vec<Outcome>]) {
         let effects = || outcomes.iter().flatten().filter_map(|outcome| outcome.result.as_ref().ok());
-        let concerns = |effect: &Effect| {
-            matches!(effect, Effect::Granted { .. } | Effect::Revoked(_) | Effect::Checkpointed(_))
+        let concerns = |effect: &Effect| match effect {
+            Effect::Granted { .. } | Effect::Revoked(_) | Effect::Checkpointed(_) => true,
+            Effect::Bridged(bridged) => bridged.granted.is_some() || !bridged.ended.is_empty(),
+            _ => false,
         };
         if !effects().any(concerns) {
             return;
         }
         let now_ms = self.now_ms();
         let mut lessor = self.lessor.lock();
+        lessor.set_wall(now_ms, Timestamp(self.clock.wall_ns()));
         for effect in effects() {
             match effect {
                 Effect::Granted { id, ttl, born } => {
                     self.measures.granted(*ttl);
-                    lessor.granted(*id, &Terms { ttl: *ttl, remaining: 0, born: *born }, now_ms);
+                    lessor.granted(
+                        *id,
+                        &Terms { ttl: *ttl, remaining: 0, born: *born, deadline: None },
+                        now_ms,
+                    );
                 }
                 Effect::Revoked(leases) => {
                     self.measures.revoked.increment(leases.len() as u64);
                     for (id, born) in leases {
+                        lessor.ended(Ending { id: *id, born: *born });
+                    }
+                }
+                Effect::Bridged(bridged) => {
+                    if let Some(Granted { id, ttl, born, deadline }) = bridged.granted {
+                        self.measures.granted(ttl);
+                        let terms = Terms { ttl, remaining: 0, born, deadline: Some(deadline) };
+                        lessor.granted(id, &terms, now_ms);
+                    }
+                    self.measures.revoked.increment(bridged.ended.len() as u64);
+                    for (id, born) in &bridged.ended {
                         lessor.ended(Ending { id: *id, born: *born });
                     }
                 }
@@ -182,6 +201,7 @@ impl Rounds<'_> {
         let now_ms = keeper.now_ms();
         let (leads, behind) = (self.reign(), self.is_behind(now_ms));
         let mut lessor = keeper.lessor.lock();
+        lessor.set_wall(now_ms, Timestamp(keeper.clock.wall_ns()));
         lessor.round(now_ms, leads, behind, || self.house.wing.look().leases.list());
         let Some(term) = leads else {
             self.under_way = None;
@@ -204,7 +224,11 @@ impl Rounds<'_> {
         let command = if endings.is_empty() {
             Command::CheckpointLeases(checkpoints.iter().map(written_down).collect())
         } else {
-            Command::RevokeLeases(endings.iter().map(revocation).collect())
+            let leases = endings.iter().map(revocation).collect();
+            match self.house.bridging.layout() {
+                Some(layout) => Command::ExpireBridged { prefix: layout.prefix().clone(), leases },
+                None => Command::RevokeLeases(leases),
+            }
         };
         self.under_way = Some(self.propose(term, command, endings));
         true

@@ -13,6 +13,7 @@ mod load;
 mod start;
 
 mod asking;
+mod bridging;
 mod changes;
 mod defragment;
 mod door;

@@ -15,6 +15,7 @@ use types::{ClusterId, Limits, MemberId};
 
 use crate::admission::Admission;
 use crate::applier::Applier;
+use crate::bridging::Bridging;
 use crate::courier::Courier;
 use crate::defragment::Defragmenter;
 use crate::depot::Depot;
@@ -39,6 +40,7 @@ pub(crate) struct House {
     pub(crate) shared: Arc<Shared>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) waits: Arc<Waits>,
+    pub(crate) bridging: Arc<Bridging>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) courier: Arc<Courier>,
 }

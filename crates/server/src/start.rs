@@ -18,6 +18,7 @@ use crate::alone::AloneError;
 use crate::applier::{Applier, Parts};
 use crate::asking::LARGE_READS_MAX;
 use crate::begin::{Begun, begin};
+use crate::bridging::Bridging;
 use crate::config::Config;
 use crate::courier::{self, Courier};
 use crate::defragment::Defragmenter;
@@ -187,7 +188,9 @@ impl Member {
         let (inquiries, inquired) = courier::inquiries();
         let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
-        let waits = Arc::<Waits>::default();
+        let bridging = Arc::new(Bridging::new(config.v2_bridge_prefix.as_deref(), Arc::clone(&config.clock)));
+        bridging.announce(&wing.look());
+        let waits = Arc::new(Waits::new(Arc::clone(&bridging)));
         let mut made = None;
         let driver = Driver::start(
             driver_config,
@@ -224,6 +227,7 @@ impl Member {
                     fetcher: Arc::new(fetcher),
                     errands: Arc::clone(errands),
                     waits: Arc::clone(&waits),
+                    bridging: Arc::clone(&bridging),
                     site: site.clone(),
                 };
                 let applier = Arc::new(Applier::new(machine, parts));
@@ -235,7 +239,7 @@ impl Member {
         let (applier, transport) = made.expect("the driver makes its sink before it runs");
         let courier = Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone());
         let courier = Arc::new(courier);
-        let house = Arc::new(House { driver, wing, shared, transport, waits, keeper, courier });
+        let house = Arc::new(House { driver, wing, shared, transport, waits, bridging, keeper, courier });
         let shared = Arc::clone(&house.shared);
         config.peers.spawn(courier::serve(Arc::downgrade(&house), shared, id, inquired));
         let member = Arc::new(Self::assemble(config, ground, Made { house, window, applier }));

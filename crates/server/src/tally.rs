@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use apply::Applied;
-use command::{Effect, Outcome};
+use command::{Bridged, Effect, Outcome};
 use telemetry::{Counter, Gauge, Registry};
 use types::v2::{self, Action};
 use types::{EventKind, OpReply, TxnReply};
@@ -176,6 +176,10 @@ impl Tally {
                 Ok(Effect::Txn(reply)) => Ops::of(reply),
                 Ok(Effect::V2(Ok(events))) => {
                     self.v2_written(events);
+                    continue;
+                }
+                Ok(Effect::Bridged(Bridged { result: Ok(event), .. })) => {
+                    self.v2_written(std::slice::from_ref(event));
                     continue;
                 }
                 _ => continue,

@@ -58,6 +58,7 @@ fn config() -> Config {
         heartbeat: Duration::from_millis(10),
         election: Duration::from_millis(100),
         v2_enabled: true,
+        v2_bridge_prefix: None,
         database_memory_bytes: 8 << 20,
         quota_bytes: 2 << 30,
         segment_bytes: 1 << 20,

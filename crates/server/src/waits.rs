@@ -13,19 +13,23 @@ use std::sync::{Arc, OnceLock};
 
 use api::{V2Events, V2News};
 use async_trait::async_trait;
+use bridge::Missed;
+use mvcc::ReadError;
 use parking_lot::Mutex;
+use stdx::chain;
 use tokio::sync::Notify;
 use types::v2::{Event, Refusal, Watch};
-use v2store::{Missed, V2Store, concerns, ends_directory, lineage};
+use v2store::{concerns, ends_directory, lineage};
 
-use crate::rooms::Wing;
+use crate::bridging::Bridging;
+use crate::rooms::{Rooms, Wing};
 
 /// Events that wait to be taken by one wait; beyond that it reads on in the history. etcd drops it there.
 const EVENTS_WAITING_MAX: usize = 100;
 
 /// See the module.
-#[derive(Default)]
 pub(crate) struct Waits {
+    bridging: Arc<Bridging>,
     // How many there are; looked at without the lock by who applies.
     count: AtomicUsize,
     registry: Mutex<Registry>,
@@ -51,6 +55,8 @@ struct State {
     queue: VecDeque<Arc<V2News>>,
     /// Nothing before this index is told any more.
     next: u64,
+    /// Nor the first so many that concern it at exactly this index: all changes of one v3 revision have one index.
+    told: usize,
     /// The queue was full at `next`: the rest is in the history.
     behind: bool,
     /// Nothing more comes into the queue.
@@ -65,28 +71,35 @@ enum Found {
     End,
 }
 
+/// A wait that has begun, and where the keyspace stood.
+type Begun = (u64, Box<dyn V2Events>);
+
 impl Waits {
+    /// Waits for what v2 shows.
+    pub(crate) fn new(bridging: Arc<Bridging>) -> Self {
+        Self { bridging, count: AtomicUsize::new(0), registry: Mutex::default() }
+    }
+
     /// Begins a wait on the keyspace of now, and tells where that stands.
     pub(crate) fn begin(
         self: &Arc<Self>,
         watch: Watch,
         wing: &Arc<Wing>,
-    ) -> Result<(u64, Box<dyn V2Events>), Refusal> {
+    ) -> Result<Result<Begun, Refusal>, ReadError> {
         // Before the keyspace is looked at: who applies an event after that look sees that somebody waits.
-        self.count.fetch_add(1, Ordering::SeqCst);
+        let counted = Counted::new(self);
         let mut registry = self.registry.lock();
-        let looked = look(&watch, &wing.look().v2);
-        let (index, state) = looked.inspect_err(|_| {
-            self.count.fetch_sub(1, Ordering::SeqCst);
-        })?;
+        let (index, state) = match self.look(&watch, &wing.look())? {
+            Ok(looked) => looked,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         registry.last += 1;
         let number = registry.last;
         let path = watch.path.as_str().to_owned();
         let wait = Arc::new(Wait { watch, number, state: Mutex::new(state), told: Notify::new() });
         registry.by_path.entry(path).or_default().insert(number, Arc::clone(&wait));
         drop(registry);
-        let events = Seat { waits: Arc::clone(self), wing: Arc::clone(wing), wait };
-        Ok((index, Box::new(events)))
+        Ok(Ok((index, Box::new(Seat { counted, wing: Arc::clone(wing), wait }))))
     }
 
     /// How many wait.
@@ -105,21 +118,77 @@ impl Waits {
         }
     }
 
-    /// Another keyspace took the place of the one that had come to `index`: tells what happened between.
-    pub(crate) fn resume(&self, index: u64, keyspace: &V2Store) {
+    /// Another keyspace took the place of one: tells what happened between.
+    pub(crate) fn resume(&self, old: &Rooms, new: &Rooms) {
         if self.count() == 0 {
             return;
         }
+        let index = self.index(old);
         let registry = self.registry.lock();
         for wait in registry.by_path.values().flat_map(BTreeMap::values) {
             let mut state = wait.state.lock();
-            if !state.behind {
-                state.next = state.next.max(index + 1);
+            if !state.behind && state.next <= index {
+                (state.next, state.told) = (index + 1, 0);
             }
-            wait.read_on(&mut state, keyspace);
+            self.read_on(wait, &mut state, new);
             drop(state);
             wait.told.notify_one();
         }
+    }
+
+    fn index(&self, rooms: &Rooms) -> u64 {
+        match self.bridging.layout() {
+            Some(_) => rooms.mvcc.revision().0,
+            None => rooms.v2.index(),
+        }
+    }
+
+    /// Where the keyspace stands, and what a wait that begins now finds there.
+    fn look(&self, watch: &Watch, rooms: &Rooms) -> Result<Result<(u64, State), Refusal>, ReadError> {
+        let Some(since) = watch.since else {
+            let index = self.index(rooms);
+            return Ok(Ok((index, State { next: index + 1, ..State::default() })));
+        };
+        let mut state = State { next: since, ..State::default() };
+        Ok(self.seek(watch, &state, rooms)?.map(|missed| {
+            let index = missed.index;
+            state.absorb(missed, watch.stream);
+            (index, state)
+        }))
+    }
+
+    /// Goes on in the history, as far as there is room.
+    fn read_on(&self, wait: &Wait, state: &mut State, rooms: &Rooms) {
+        if state.ended {
+            return;
+        }
+        match self.seek(&wait.watch, state, rooms) {
+            Ok(Ok(missed)) => state.absorb(missed, wait.watch.stream),
+            // What it would be told next is forgotten. Ending is all that can be said once an answer has begun.
+            Ok(Err(_)) => state.ended = true,
+            Err(error) => {
+                tracing::error!(error = chain(&error), "the history cannot be read for who waits in v2");
+                state.ended = true;
+            }
+        }
+    }
+
+    fn seek(
+        &self,
+        watch: &Watch,
+        state: &State,
+        rooms: &Rooms,
+    ) -> Result<Result<Missed, Refusal>, ReadError> {
+        let room = state.room(watch);
+        if let Some(news) = self.bridging.news(rooms) {
+            return news.seek(state.next, state.told, room, &|event| concerns(watch, event));
+        }
+        // Here each event has an index of its own.
+        let since = if state.told > 0 { state.next + 1 } else { state.next };
+        Ok(rooms.v2.seek(watch, since, room).map(|missed| {
+            let v2store::Missed { events, next, index } = missed;
+            Missed { events, next, told: 0, index }
+        }))
     }
 
     fn end(&self, wait: &Wait) {
@@ -131,7 +200,6 @@ impl Waits {
                 registry.by_path.remove(path);
             }
         }
-        self.count.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -162,32 +230,7 @@ fn news_of(event: Arc<Event>) -> Arc<V2News> {
     Arc::new(V2News { event, wire: OnceLock::new() })
 }
 
-/// Where the keyspace stands, and what a wait that begins now finds there.
-fn look(watch: &Watch, keyspace: &V2Store) -> Result<(u64, State), Refusal> {
-    let Some(since) = watch.since else {
-        let index = keyspace.index();
-        return Ok((index, State { next: index + 1, ..State::default() }));
-    };
-    let mut state = State { next: since, ..State::default() };
-    let missed = keyspace.seek(watch, since, state.room(watch))?;
-    let index = missed.index;
-    state.absorb(missed, watch.stream);
-    Ok((index, state))
-}
-
 impl Wait {
-    /// Goes on in the history, as far as there is room.
-    fn read_on(&self, state: &mut State, keyspace: &V2Store) {
-        if state.ended {
-            return;
-        }
-        match keyspace.seek(&self.watch, state.next, state.room(&self.watch)) {
-            Ok(missed) => state.absorb(missed, self.watch.stream),
-            // What it would be told next is forgotten. Ending is all that can be said once an answer has begun.
-            Err(_) => state.ended = true,
-        }
-    }
-
     fn find(&self) -> Found {
         let mut state = self.state.lock();
         match state.queue.pop_front() {
@@ -210,12 +253,14 @@ impl State {
         if self.ended || self.behind || news.event.index < self.next {
             return false;
         }
+        if news.event.index > self.next {
+            (self.next, self.told) = (news.event.index, 0);
+        }
         if self.queue.len() >= EVENTS_WAITING_MAX {
-            self.next = news.event.index;
             self.behind = true;
             return true;
         }
-        self.next = news.event.index + 1;
+        self.told += 1;
         self.queue.push_back(Arc::clone(news));
         self.ended = !stream;
         true
@@ -224,17 +269,45 @@ impl State {
     /// Takes a piece of the history in.
     fn absorb(&mut self, missed: Missed, stream: bool) {
         self.queue.extend(missed.events.into_iter().map(news_of));
-        self.next = missed.next;
+        (self.next, self.told) = (missed.next, missed.told);
         self.ended = !stream && !self.queue.is_empty();
         self.behind = missed.next <= missed.index;
     }
 }
 
+/// Counts a wait for as long as it lives.
+struct Counted(Arc<Waits>);
+
+impl Counted {
+    fn new(waits: &Arc<Waits>) -> Self {
+        waits.count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(waits))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// The end of a wait that its owner holds.
 struct Seat {
-    waits: Arc<Waits>,
+    counted: Counted,
     wing: Arc<Wing>,
     wait: Arc<Wait>,
+}
+
+impl Seat {
+    /// Reads on in the history; whether there is still more of it, and nothing to tell yet.
+    fn read_on(&self) -> bool {
+        let waits = &self.counted.0;
+        // Nothing is told to anybody meanwhile, so that it is neither missed nor told twice.
+        let _registry = waits.registry.lock();
+        let mut state = self.wait.state.lock();
+        waits.read_on(&self.wait, &mut state, &self.wing.look());
+        state.behind && state.queue.is_empty() && !state.ended
+    }
 }
 
 #[async_trait]
@@ -246,9 +319,10 @@ impl V2Events for Seat {
                 Found::End => return None,
                 Found::Nothing => self.wait.told.notified().await,
                 Found::Behind => {
-                    // Nothing is told to anybody meanwhile, so that it is neither missed nor told twice.
-                    let _registry = self.waits.registry.lock();
-                    self.wait.read_on(&mut self.wait.state.lock(), &self.wing.look().v2);
+                    if self.read_on() {
+                        // A long way back: others of this lane have their turn between.
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }
@@ -257,7 +331,7 @@ impl V2Events for Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.waits.end(&self.wait);
+        self.counted.0.end(&self.wait);
     }
 }
 

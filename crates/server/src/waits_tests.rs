@@ -25,11 +25,15 @@ fn machine() -> Machine {
     Machine::open(Arc::new(store)).expect("open")
 }
 
+fn waits(prefix: Option<&str>) -> Arc<Waits> {
+    Arc::new(Waits::new(Arc::new(Bridging::new(prefix, Arc::new(stdx::SystemClock)))))
+}
+
 impl Bench {
     fn new() -> Self {
         let machine = machine();
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
-        Self { machine, wing, waits: Arc::default() }
+        Self { machine, wing, waits: waits(None) }
     }
 
     /// Applies a write and does not tell it yet.
@@ -51,7 +55,7 @@ impl Bench {
 
     fn wait(&self, path: &str, stream: bool, since: Option<u64>) -> (u64, Box<dyn V2Events>) {
         let watch = Watch { path: Path::clean(path), recursive: true, stream, since };
-        self.waits.begin(watch, &self.wing).expect("it is remembered")
+        self.waits.begin(watch, &self.wing).expect("it is readable").expect("it is remembered")
     }
 }
 
@@ -128,7 +132,7 @@ fn a_slow_stream_reads_on_in_the_history_and_ends_when_that_has_forgotten() {
     let (indexes, over) = told(&mut *too_slow);
     assert_eq!((indexes, over), ((4..104).collect(), true));
     let watch = Watch { path: Path::clean("/"), recursive: true, stream: false, since: Some(203) };
-    let refusal = bench.waits.begin(watch, &bench.wing).err().expect("forgotten");
+    let refusal = bench.waits.begin(watch, &bench.wing).expect("readable").err().expect("forgotten");
     assert_eq!((refusal.code, refusal.index), (401, 1203));
     assert_eq!(refusal.cause, "the requested history has been cleared [204/203]");
     assert_eq!(bench.waits.count(), 2);
@@ -162,11 +166,110 @@ fn an_installed_snapshot_takes_nothing_from_a_wait() {
     for path in ["/a", "/b", "/a", "/a", "/c"] {
         Bench::apply(&mut other, set(path, false));
     }
-    let old = bench.wing.replace(Rooms::of(&other));
-    bench.waits.resume(old.v2.index(), other.v2());
+    let rooms = Rooms::of(&other);
+    let old = bench.wing.replace(Arc::clone(&rooms));
+    bench.waits.resume(&old, &rooms);
     bench.machine = other;
     bench.set("/d");
     assert_eq!(told(&mut *once), (vec![6], true));
     assert_eq!(told(&mut *stream), (vec![5, 6, 7, 8, 9], false));
     assert_eq!(told(&mut *future), (vec![7, 8, 9], false));
+}
+
+/// A keyspace of v3 that v2 shows, and waits on it.
+struct Bridge {
+    machine: Machine,
+    wing: Arc<Wing>,
+    waits: Arc<Waits>,
+}
+
+impl Bridge {
+    fn new() -> Self {
+        let machine = machine();
+        let wing = Arc::new(Wing::new(Rooms::of(&machine)));
+        Self { machine, wing, waits: waits(Some("/p/")) }
+    }
+
+    fn apply(&mut self, command: &Command) -> mvcc::Changes {
+        let index = Index(self.machine.position().index.0 + 1);
+        let entry = Entry { index, term: Term(1), data: command.encode() };
+        self.machine.apply(&[entry]).expect("applied").changes
+    }
+
+    fn tell(&self, changes: &mvcc::Changes) {
+        let events = self.waits.bridging.events(&self.wing.look(), changes).expect("readable");
+        self.waits.tell(&events);
+    }
+
+    fn do_all(&mut self, command: &Command) {
+        let changes = self.apply(command);
+        self.tell(&changes);
+    }
+
+    fn wait(&self, stream: bool, since: Option<u64>) -> Result<(u64, Box<dyn V2Events>), Refusal> {
+        let watch = Watch { path: Path::clean("/"), recursive: true, stream, since };
+        self.waits.begin(watch, &self.wing).expect("it is readable")
+    }
+}
+
+/// One revision with this many keys.
+fn puts(keys: usize) -> Command {
+    let put = |key: usize| {
+        types::TxnOp::Put(types::Put {
+            key: types::Key::new(format!("/p/{key:03}").into()).expect("not empty"),
+            value: "v".into(),
+            lease: types::LeaseId::NONE,
+            prev_kv: false,
+            ignore_value: false,
+            ignore_lease: false,
+        })
+    };
+    let success = (0..keys).map(put).collect();
+    Command::Txn(types::Txn { compare: Vec::new(), success, failure: Vec::new() })
+}
+
+#[test]
+fn all_events_of_a_revision_are_told_once_however_slow_the_stream_is() {
+    let mut bridge = Bridge::new();
+    let (index, mut live) = bridge.wait(true, None).expect("remembered");
+    assert_eq!(index, 1);
+    bridge.do_all(&puts(3));
+    assert_eq!(told(&mut *live), (vec![2, 2, 2], false));
+    // More than wait for it, and the end of the queue in the middle of a revision.
+    for _ in 0..4 {
+        bridge.do_all(&puts(70));
+    }
+    let expect: Vec<u64> = (3..7).flat_map(|index| std::iter::repeat_n(index, 70)).collect();
+    assert_eq!(told(&mut *live), (expect.clone(), false));
+    let (_, mut past) = bridge.wait(true, Some(3)).expect("remembered");
+    // Applied before it looks again, told after that.
+    let changes = bridge.apply(&puts(2));
+    let (_, mut between) = bridge.wait(true, Some(6)).expect("remembered");
+    bridge.tell(&changes);
+    assert_eq!(told(&mut *past), ([expect.clone(), vec![7, 7]].concat(), false));
+    assert_eq!(told(&mut *between), ([vec![6; 70], vec![7, 7]].concat(), false));
+    assert_eq!(told(&mut *live), (vec![7, 7], false));
+    let (_, mut once) = bridge.wait(false, Some(5)).expect("remembered");
+    assert_eq!(told(&mut *once), (vec![5], true));
+}
+
+#[test]
+fn a_snapshot_brings_a_bridged_wait_what_it_missed_and_compaction_is_401() {
+    let mut bridge = Bridge::new();
+    let (_, mut live) = bridge.wait(true, None).expect("remembered");
+    bridge.do_all(&puts(1));
+    let mut other = Bridge::new();
+    for _ in 0..3 {
+        other.apply(&puts(2));
+    }
+    let rooms = Rooms::of(&other.machine);
+    let old = bridge.wing.replace(Arc::clone(&rooms));
+    bridge.waits.resume(&old, &rooms);
+    bridge.machine = other.machine;
+    bridge.do_all(&puts(1));
+    assert_eq!(told(&mut *live), (vec![2, 3, 3, 4, 4, 5], false));
+    bridge.do_all(&Command::Compact(4));
+    let refusal = bridge.wait(false, Some(3)).err().expect("forgotten");
+    assert_eq!((refusal.code, refusal.index), (401, 5));
+    assert_eq!(refusal.cause, "the requested history has been cleared [4/3]");
 }

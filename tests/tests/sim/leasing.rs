@@ -216,7 +216,7 @@ impl World {
         for outcome in outcomes {
             match &outcome.result {
                 Ok(Effect::Granted { id, ttl, born }) => {
-                    let terms = Terms { ttl: *ttl, remaining: 0, born: *born };
+                    let terms = Terms { ttl: *ttl, remaining: 0, born: *born, deadline: None };
                     life.office.lessor.granted(*id, &terms, now_ms);
                 }
                 Ok(Effect::Revoked(leases)) => {

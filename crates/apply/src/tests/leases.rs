@@ -80,7 +80,7 @@ impl Model {
             Step::Grant { id: 0, .. } => Err(Refused::LeaseNotFound),
             Step::Grant { id, .. } if self.leases.contains_key(id) => Err(Refused::LeaseExists),
             Step::Grant { id, ttl } => {
-                self.leases.insert(*id, Terms { ttl: *ttl, remaining: 0, born: index });
+                self.leases.insert(*id, Terms { ttl: *ttl, remaining: 0, born: index, deadline: None });
                 Ok(Effect::Granted { id: LeaseId(*id), ttl: *ttl, born: index })
             }
             Step::Revoke { ids } => {

@@ -1,6 +1,7 @@
 //! The verbs, one file each or one for those that belong together.
 
 mod get;
+mod migrate;
 pub(crate) mod password;
 mod put;
 mod shown;
@@ -18,6 +19,8 @@ pub(crate) enum Verb {
     Put(put::Put),
     /// Reads a key or a range of keys.
     Get(get::Get),
+    /// Copies a v2 tree into v3 keys.
+    Migrate(migrate::Migrate),
     /// Says which version this is.
     Version(version::Version),
 }
@@ -27,6 +30,7 @@ impl Verb {
         match self {
             Self::Put(verb) => verb.run(session).await,
             Self::Get(verb) => verb.run(session).await,
+            Self::Migrate(verb) => verb.run(session).await,
             Self::Version(verb) => verb.run(session),
         }
     }
