@@ -1,5 +1,6 @@
 //! Many endpoints that look like one: whose turn it is, and what is tried again.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -33,6 +34,9 @@ pub struct Client {
     turn: Arc<AtomicUsize>,
     token: Arc<Token>,
 }
+
+/// What is done with a connection.
+type Acting<T> = Pin<Box<dyn Future<Output = Result<T, Status>> + Send>>;
 
 /// An endpoint and its connection, which comes up when it is needed.
 #[derive(Debug)]
@@ -73,12 +77,14 @@ impl Client {
 
     /// Says it and waits for the answer, for so long at most.
     pub async fn call<C: Call>(&self, request: C, patience: Option<Duration>) -> Result<C::Reply, Fault> {
-        self.drive(patience, C::REPEATABLE, async |mut grpc, left| {
+        self.drive(patience, C::REPEATABLE, |mut grpc, left| {
             let request = self.dressed(request.clone(), left);
-            let path = PathAndQuery::from_static(C::PATH);
-            ready(&mut grpc).await?;
-            let reply = grpc.unary(request, path, ProstCodec::<C, C::Reply>::default()).await;
-            reply.map(Response::into_inner)
+            Box::pin(async move {
+                let path = PathAndQuery::from_static(C::PATH);
+                ready(&mut grpc).await?;
+                let reply = grpc.unary(request, path, ProstCodec::<C, C::Reply>::default()).await;
+                reply.map(Response::into_inner)
+            })
         })
         .await
     }
@@ -87,7 +93,7 @@ impl Client {
     pub(crate) async fn stream<Q, A, S>(
         &self,
         path: &'static str,
-        outgoing: impl Fn() -> S,
+        outgoing: impl Fn() -> S + Send + Sync,
         patience: Option<Duration>,
     ) -> Result<Streaming<A>, Fault>
     where
@@ -95,13 +101,15 @@ impl Client {
         A: prost::Message + Default + Send + 'static,
         S: Stream<Item = Q> + Send + 'static,
     {
-        self.drive(patience, true, async |mut grpc, _left| {
+        self.drive(patience, true, |mut grpc, _left| {
             // The patience is for the opening alone, so that the member is not told of it.
             let request = self.dressed(outgoing(), None);
-            let path = PathAndQuery::from_static(path);
-            ready(&mut grpc).await?;
-            let reply = grpc.streaming(request, path, ProstCodec::<Q, A>::default()).await;
-            reply.map(Response::into_inner)
+            Box::pin(async move {
+                let path = PathAndQuery::from_static(path);
+                ready(&mut grpc).await?;
+                let reply = grpc.streaming(request, path, ProstCodec::<Q, A>::default()).await;
+                reply.map(Response::into_inner)
+            })
         })
         .await
     }
@@ -111,7 +119,7 @@ impl Client {
         &self,
         patience: Option<Duration>,
         repeatable: bool,
-        act: impl AsyncFn(Grpc<Link>, Option<Duration>) -> Result<T, Status>,
+        act: impl Fn(Grpc<Link>, Option<Duration>) -> Acting<T> + Send + Sync,
     ) -> Result<T, Fault> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut tries = Tries::default();
@@ -163,7 +171,7 @@ impl Client {
             Trouble::NotSent(reason) => tries.note(target, &reason),
             Trouble::Broken(reason) if repeatable => tries.note(target, &reason),
             Trouble::Broken(reason) => {
-                let failure = Failure { endpoint: target.endpoint.clone(), reason };
+                let failure = Failure { place: target.endpoint.to_string(), reason };
                 return Err(Fault::Broken { failure });
             }
             Trouble::Credentials(status) => return Err(Fault::Credentials(Box::new(Fault::Refused(status)))),
@@ -276,8 +284,8 @@ impl Tries {
     /// Keeps the last reason of each endpoint.
     fn note(&mut self, target: &Target, reason: &str) {
         self.since_pause += 1;
-        let failure = Failure { endpoint: target.endpoint.clone(), reason: reason.to_owned() };
-        match self.failures.iter_mut().find(|known| known.endpoint == failure.endpoint) {
+        let failure = Failure { place: target.endpoint.to_string(), reason: reason.to_owned() };
+        match self.failures.iter_mut().find(|known| known.place == failure.place) {
             Some(known) => *known = failure,
             None => self.failures.push(failure),
         }

@@ -1,7 +1,12 @@
 //! What a client is made from.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use telemetry::Registry;
+use tls::{Allowed, ClientSettings, Pair, Protocol, Side, TlsError, Trust};
 
 use crate::Endpoint;
 
@@ -20,6 +25,49 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What TLS is spoken with: once for gRPC and once for plain pages.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    pub(crate) grpc: Arc<tls::Client>,
+    pub(crate) pages: Arc<tls::Client>,
+}
+
+/// Who is believed, and who this is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The CAs that are believed; those of the system if `None`.
+    pub cacert: Option<PathBuf>,
+    /// What is shown of oneself: a certificate and its key.
+    pub pair: Option<(PathBuf, PathBuf)>,
+    /// Believes everybody.
+    pub blindly: bool,
+}
+
+impl Tls {
+    /// Reads the files; what is wrong with them is told here.
+    pub fn new(files: &TlsFiles) -> Result<Self, TlsError> {
+        let trust = match &files.cacert {
+            _ if files.blindly => Trust::Blindly,
+            Some(file) => Trust::File(file.clone()),
+            None => Trust::System,
+        };
+        let pair = files.pair.clone().map(|(cert, key)| Pair { cert, key });
+        let client = |inside: &'static str| {
+            let settings = ClientSettings {
+                side: Side::Client,
+                pair: pair.clone(),
+                trust: trust.clone(),
+                allowed: Allowed::All,
+                server_name: None,
+                protocol: Protocol::default(),
+                inside: vec![inside],
+            };
+            tls::Client::new(settings, &Registry::new())
+        };
+        Ok(Self { grpc: client("h2")?, pages: client("http/1.1")? })
+    }
+}
+
 /// How to reach the members.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -31,6 +79,10 @@ pub struct Config {
     pub keepalive_time: Duration,
     /// How long it may take to answer that.
     pub keepalive_timeout: Duration,
+    /// What TLS is spoken with; without it `https` cannot be reached.
+    pub tls: Option<Tls>,
+    /// Whether an endpoint without a scheme is reached with TLS.
+    pub prefers_tls: bool,
     /// Who speaks, if anybody.
     pub credentials: Option<Credentials>,
     /// The largest request, in bytes; larger ones are refused here.
@@ -46,6 +98,8 @@ impl Default for Config {
             dial_timeout: Duration::from_secs(2),
             keepalive_time: Duration::from_secs(2),
             keepalive_timeout: Duration::from_secs(6),
+            tls: None,
+            prefers_tls: false,
             credentials: None,
             request_bytes_max: 2 * 1024 * 1024,
             reply_bytes_max: i32::MAX as usize,

@@ -63,7 +63,7 @@ impl Endpoint {
     }
 
     /// Whether it is reached with TLS; without a scheme, when there is something to do it with.
-    pub(crate) fn is_secure(&self, able: bool) -> bool {
+    pub fn is_secure(&self, able: bool) -> bool {
         self.secure.unwrap_or(able)
     }
 
@@ -80,7 +80,6 @@ impl Endpoint {
     }
 
     /// The host that a certificate must be for.
-    #[allow(dead_code, reason = "asked as soon as there is TLS")]
     pub(crate) fn host(&self) -> &str {
         let host = self.authority().rsplit_once(':').map_or(self.authority(), |(host, _)| host);
         host.trim_matches(['[', ']'])

@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use tonic::{Code, Status};
 
-use crate::Endpoint;
-
 /// What one endpoint did instead of answering.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Which one.
-    pub endpoint: Endpoint,
+    /// Which one, as it was written.
+    pub place: String,
     /// What happened, for people.
     pub reason: String,
 }
@@ -37,6 +35,12 @@ pub enum Fault {
         /// Where.
         failure: Failure,
     },
+    /// A stream of answers ended before its end.
+    #[error("the connection broke before the last answer came")]
+    Cut {
+        /// Where.
+        failure: Failure,
+    },
     /// The credentials were not accepted.
     #[error("{0}")]
     Credentials(Box<Fault>),
@@ -48,7 +52,7 @@ impl Fault {
         match self {
             Self::Refused(status) => Some(status.code()),
             Self::Credentials(fault) => fault.code(),
-            Self::Deadline { .. } | Self::Broken { .. } => None,
+            Self::Deadline { .. } | Self::Broken { .. } | Self::Cut { .. } => None,
         }
     }
 
@@ -56,7 +60,7 @@ impl Fault {
     pub fn failures(&self) -> &[Failure] {
         match self {
             Self::Deadline { failures, .. } => failures,
-            Self::Broken { failure } => std::slice::from_ref(failure),
+            Self::Broken { failure } | Self::Cut { failure } => std::slice::from_ref(failure),
             Self::Credentials(fault) => fault.failures(),
             Self::Refused(_) => &[],
         }

@@ -8,20 +8,29 @@
 //!
 //! INVARIANT: a command that may have reached a member is never sent again.
 
+mod answers;
 mod call;
 mod client;
 mod config;
+mod discovery;
 mod endpoint;
 mod fault;
+mod lease;
 mod link;
 mod plain;
 mod range;
 mod token;
+mod watch;
 
+pub use answers::{Answers, Question};
 pub use call::Call;
 pub use client::Client;
-pub use config::{Config, Credentials};
+pub use config::{Config, Credentials, Tls, TlsFiles};
+pub use discovery::{DiscoveryError, discover};
 pub use endpoint::{Endpoint, EndpointError};
 pub use fault::{Failure, Fault};
+pub use lease::{Beat, KeepAlive, keep_once};
 pub use plain::Page;
 pub use range::prefix_end;
+pub use tonic::Code;
+pub use watch::{Watch, WatchProgress};

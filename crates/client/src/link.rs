@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
@@ -27,6 +28,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// Bytes that may wait on the way to us, for a stream and for all of them. Large answers arrive in one go.
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
+/// A member ends connections that ask it more often whether it lives; Go's client keeps to the same.
+const ASK_EVERY_MIN: Duration = Duration::from_secs(10);
+
 /// A connection that is up, or was.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -37,7 +41,8 @@ impl Link {
     /// Connects.
     pub(crate) async fn open(endpoint: &Endpoint, config: &Config) -> Result<Self, String> {
         let shake = async {
-            let stream = connect(endpoint, config).await.map_err(|error| format!("connect: {error}"))?;
+            let stream =
+                connect(endpoint, config, Inside::Grpc).await.map_err(|error| format!("connect: {error}"))?;
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
                 .timer(TokioTimer::new())
@@ -45,7 +50,7 @@ impl Link {
                 .initial_connection_window_size(WINDOW_BYTES);
             if !config.keepalive_time.is_zero() {
                 builder
-                    .keep_alive_interval(config.keepalive_time)
+                    .keep_alive_interval(config.keepalive_time.max(ASK_EVERY_MIN))
                     .keep_alive_timeout(config.keepalive_timeout)
                     .keep_alive_while_idle(false);
             }
@@ -65,19 +70,32 @@ impl Link {
     }
 }
 
-pub(crate) async fn connect(endpoint: &Endpoint, config: &Config) -> io::Result<Box<dyn Stream>> {
-    let _ = config;
-    if endpoint.is_secure(false) {
-        return Err(io::Error::other("TLS is not there yet"));
+/// What is spoken on the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inside {
+    /// gRPC.
+    Grpc,
+    /// A page over HTTP/1.
+    Page,
+}
+
+/// The bytes to an endpoint and back.
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    config: &Config,
+    inside: Inside,
+) -> io::Result<Box<dyn Stream>> {
+    let socket = match endpoint.place() {
+        Place::Tcp(host) => TcpStream::connect(host).await?,
+        Place::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+    };
+    socket.set_nodelay(true)?;
+    if !endpoint.is_secure(config.prefers_tls) {
+        return Ok(Box::new(socket));
     }
-    match endpoint.place() {
-        Place::Tcp(host) => {
-            let stream = TcpStream::connect(host).await?;
-            stream.set_nodelay(true)?;
-            Ok(Box::new(stream))
-        }
-        Place::Unix(path) => Ok(Box::new(UnixStream::connect(path).await?)),
-    }
+    let Some(tls) = &config.tls else { return Err(io::Error::other("nothing to speak TLS with")) };
+    let tls = if inside == Inside::Grpc { &tls.grpc } else { &tls.pages };
+    Ok(Box::new(tls.connect(endpoint.host(), socket).await?))
 }
 
 impl tower::Service<http::Request<Body>> for Link {

@@ -49,7 +49,7 @@ impl Client {
             };
             match asked {
                 Ok(page) => return Ok(page),
-                Err(reason) => failures.push(Failure { endpoint: endpoint.clone(), reason }),
+                Err(reason) => failures.push(Failure { place: endpoint.to_string(), reason }),
             }
         }
         Err(Fault::Deadline { failures, may_have_happened: false })
@@ -62,7 +62,9 @@ async fn ask(
     path: &str,
     authorization: Option<&str>,
 ) -> Result<Page, String> {
-    let stream = link::connect(endpoint, config).await.map_err(|error| format!("connect: {error}"))?;
+    let stream = link::connect(endpoint, config, link::Inside::Page)
+        .await
+        .map_err(|error| format!("connect: {error}"))?;
     let shaken = http1::handshake(TokioIo::new(stream)).await;
     let (mut requests, connection) = shaken.map_err(|error| innermost(&error))?;
     let mut request = Request::builder().method(Method::GET).uri(path).header(HOST, endpoint.authority());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, Command, CommandFactory as _, Parser};
 
-use crate::verbs::Verb;
+use crate::verbs::{Verb, del, get, put};
 
 /// The hand tool of Kvorum and etcd.
 #[derive(Debug, Parser)]
@@ -13,7 +13,6 @@ use crate::verbs::Verb;
     about = "The hand tool of Kvorum and etcd: etcdctl's verbs, flags and outputs.",
     after_help = "Every global flag is a variable too: --endpoints is ETCDCTL_ENDPOINTS or KVORUMCTL_ENDPOINTS.",
     max_term_width = 100,
-    infer_subcommands = true,
     disable_version_flag = true,
     propagate_version = false
 )]
@@ -27,6 +26,7 @@ pub(crate) struct CommandLine {
 /// What every verb knows.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Globals {
     /// Where members listen: HOST:PORT, or a URL with http, https, unix or unixs.
     #[arg(long, global = true, value_delimiter = ',', default_value = "127.0.0.1:2379", value_name = "URLS")]
@@ -37,9 +37,9 @@ pub(crate) struct Globals {
     /// Writes every byte of keys and values as \x61.
     #[arg(long, global = true)]
     pub(crate) hex: bool,
-    /// How long a command may take.
-    #[arg(long, global = true, default_value = "5s", value_parser = duration, value_name = "TIME")]
-    pub(crate) command_timeout: Duration,
+    /// How long a command may take; 5s for those that should be short.
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub(crate) command_timeout: Option<Duration>,
     /// How long a connection may take to come up.
     #[arg(long, global = true, default_value = "2s", value_parser = duration, value_name = "TIME")]
     pub(crate) dial_timeout: Duration,
@@ -92,7 +92,18 @@ pub(crate) fn command(name: &str) -> Command {
     with_go_flags(CommandLine::command().name(name.clone()).bin_name(name))
 }
 
-fn with_go_flags(command: Command) -> Command {
+/// What a line of a transaction may say.
+pub(crate) fn operations() -> Command {
+    let all = Command::new("txn").no_binary_name(true).disable_help_flag(true).subcommand_required(true);
+    with_go_flags(all.subcommands([
+        put::Put::augment_args(Command::new("put")),
+        get::Get::augment_args(Command::new("get")),
+        del::Del::augment_args(Command::new("del")),
+    ]))
+}
+
+/// Flags that take `=true` and `=false` as Go's do.
+pub(crate) fn with_go_flags(command: Command) -> Command {
     let command = command.mut_args(|arg: Arg| {
         if !matches!(arg.get_action(), ArgAction::SetTrue) {
             return arg;
@@ -107,7 +118,7 @@ fn with_go_flags(command: Command) -> Command {
             .hide_possible_values(true)
             .value_name("BOOL")
     });
-    command.mut_subcommands(with_go_flags)
+    command.infer_subcommands(true).mut_subcommands(with_go_flags)
 }
 
 /// Yes and no, as Go reads them.

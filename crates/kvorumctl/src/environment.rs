@@ -11,7 +11,7 @@ use clap::{ArgMatches, Command};
 use crate::failure::Failure;
 
 /// What variables begin with, the stronger first.
-const PREFIXES: [&str; 2] = ["KVORUMCTL_", "ETCDCTL_"];
+pub(crate) const PREFIXES: [&str; 2] = ["KVORUMCTL_", "ETCDCTL_"];
 
 /// The words that the variables add to the command line, right behind the program's name.
 pub(crate) fn words(

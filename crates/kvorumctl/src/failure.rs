@@ -88,7 +88,7 @@ impl From<Fault> for Failure {
         let mut details: Vec<String> = fault
             .failures()
             .iter()
-            .map(|failure| format!("endpoint {}: {}", failure.endpoint, failure.reason))
+            .map(|failure| format!("endpoint {}: {}", failure.place, failure.reason))
             .collect();
         if matches!(fault, Fault::Deadline { may_have_happened: true, .. }) {
             details.push("the request may have been carried out".to_owned());

@@ -1,6 +1,7 @@
 //! From the arguments to the exit status.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -48,7 +49,7 @@ fn act(world: World) -> Done {
         .build()
         .map_err(|error| Failure::io(format!("no threads: {error}")))?;
     let done = runtime.block_on(async {
-        let session = Session::open(name, &parsed.globals).await?;
+        let session = Session::open(name, &parsed.globals, world.environment).await?;
         parsed.verb.run(&session).await
     });
     // A thread may still wait for a line on stdin.
@@ -79,8 +80,19 @@ fn parse(name: &'static str, world: &World) -> Result<Option<CommandLine>, Failu
     }
 }
 
-/// Help goes to stdout; a word that cannot be understood gets etcdctl's sentence.
+/// Help goes to stdout; everything else is refused.
 fn refused<T>(name: &str, error: &clap::Error) -> Result<Option<T>, Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.print().map_err(|error| Failure::io(error.to_string()))?;
+            Ok(None)
+        }
+        _ => Err(refusal(name, error)),
+    }
+}
+
+/// A word that cannot be understood gets etcdctl's sentence.
+pub(crate) fn refusal(name: &str, error: &clap::Error) -> Failure {
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => text.clone(),
         Some(ContextValue::Strings(texts)) => texts.join(" "),
@@ -88,12 +100,6 @@ fn refused<T>(name: &str, error: &clap::Error) -> Result<Option<T>, Failure> {
     };
     let argument = context(ContextKind::InvalidArg);
     let text = match error.kind() {
-        ErrorKind::DisplayHelp
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-        | ErrorKind::DisplayVersion => {
-            error.print().map_err(|error| Failure::io(error.to_string()))?;
-            return Ok(None);
-        }
         ErrorKind::UnknownArgument => match argument.strip_prefix('-') {
             Some(rest) if rest.starts_with('-') => format!("unknown flag: {argument}"),
             Some(rest) => {
@@ -105,9 +111,8 @@ fn refused<T>(name: &str, error: &clap::Error) -> Result<Option<T>, Failure> {
             format!("unknown command {:?} for {name:?}", context(ContextKind::InvalidSubcommand))
         }
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let flag = argument.split(' ').next().unwrap_or_default().split('=').next().unwrap_or_default();
-            let reason =
-                std::error::Error::source(error).map(|reason| format!(": {reason}")).unwrap_or_default();
+            let flag = argument.split([' ', '=', '[']).next().unwrap_or_default();
+            let reason = error.source().map(|reason| format!(": {reason}")).unwrap_or_default();
             format!("invalid argument {:?} for {flag:?} flag{reason}", context(ContextKind::InvalidValue))
         }
         _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
@@ -116,7 +121,7 @@ fn refused<T>(name: &str, error: &clap::Error) -> Result<Option<T>, Failure> {
         known if known.is_empty() => format!("hint: {name} --help lists the verbs and flags"),
         known => format!("hint: did you mean {known}?"),
     };
-    Err(Failure { status: exit::ERROR, text: Some(text), details: vec![hint] })
+    Failure { status: exit::ERROR, text: Some(text), details: vec![hint] }
 }
 
 /// Errors in red and hints in blue, where somebody looks who wants that.

@@ -17,17 +17,11 @@ use crate::session::Session;
     after_help = "Examples:\n  kvorumctl get greeting\n  kvorumctl get users/ --prefix --keys-only\n  \
                   kvorumctl get a b --rev=42 -w json"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Get {
     /// The key, or where a range begins and ends.
     #[arg(value_name = "KEY [RANGE_END]")]
     args: Vec<String>,
-    #[command(flatten)]
-    options: GetOptions,
-}
-
-/// The flags, which an operation of a transaction has too.
-#[derive(Debug, Args)]
-pub(crate) struct GetOptions {
     /// Reads through the leader (l) or from the member that answers (s).
     #[arg(long, default_value = "l", value_name = "l|s")]
     consistency: String,
@@ -77,47 +71,51 @@ struct Values(RangeResponse);
 
 impl Get {
     pub(crate) async fn run(self, session: &Session) -> Done {
-        let request = request(self.args, &self.options)?;
-        if self.options.count_only && matches!(session.output.form, Form::Simple | Form::Table) {
+        let request = self.request()?;
+        if self.count_only && matches!(session.output.form, Form::Simple | Form::Table) {
             return Err(Failure::arguments("--count-only is only for `--write-out=fields`"));
         }
-        if self.options.print_value_only && session.output.form != Form::Simple {
+        if self.print_value_only && session.output.form != Form::Simple {
             return Err(Failure::arguments("print-value-only is only for `--write-out=simple`"));
         }
         let answer = session.call(request).await?;
-        if self.options.print_value_only { session.show(&Values(answer)) } else { session.show(&answer) }
+        if self.print_value_only { session.show(&Values(answer)) } else { session.show(&answer) }
     }
 }
 
-/// What the words ask for.
-pub(crate) fn request(args: Vec<String>, options: &GetOptions) -> Result<RangeRequest, Failure> {
-    let (key, range_end) = shown::range("get", args, options.prefix, options.from_key)?;
-    if options.keys_only && options.count_only {
-        return Err(Failure::arguments(
-            "`--keys-only` and `--count-only` cannot be set at the same time, choose one",
-        ));
+impl Get {
+    /// What the words ask for.
+    pub(crate) fn request(&self) -> Result<RangeRequest, Failure> {
+        let (key, range_end) = shown::range("get", self.args.clone(), self.prefix, self.from_key)?;
+        if self.keys_only && self.count_only {
+            return Err(Failure::arguments(
+                "`--keys-only` and `--count-only` cannot be set at the same time, choose one",
+            ));
+        }
+        let serializable = match self.consistency.as_str() {
+            "s" => true,
+            "l" => false,
+            other => {
+                return Err(Failure::new(exit::BAD_FEATURE, format!("unknown consistency flag {other:?}")));
+            }
+        };
+        let (sort_order, sort_target) = sorting(&self.order, &self.sort_by)?;
+        Ok(RangeRequest {
+            key,
+            range_end,
+            limit: self.limit,
+            revision: self.rev,
+            sort_order: sort_order.into(),
+            sort_target: sort_target.into(),
+            serializable,
+            keys_only: self.keys_only,
+            count_only: self.count_only,
+            min_mod_revision: self.min_mod_rev,
+            max_mod_revision: self.max_mod_rev,
+            min_create_revision: self.min_create_rev,
+            max_create_revision: self.max_create_rev,
+        })
     }
-    let serializable = match options.consistency.as_str() {
-        "s" => true,
-        "l" => false,
-        other => return Err(Failure::new(exit::BAD_FEATURE, format!("unknown consistency flag {other:?}"))),
-    };
-    let (sort_order, sort_target) = sorting(&options.order, &options.sort_by)?;
-    Ok(RangeRequest {
-        key,
-        range_end,
-        limit: options.limit,
-        revision: options.rev,
-        sort_order: sort_order.into(),
-        sort_target: sort_target.into(),
-        serializable,
-        keys_only: options.keys_only,
-        count_only: options.count_only,
-        min_mod_revision: options.min_mod_rev,
-        max_mod_revision: options.max_mod_rev,
-        min_create_revision: options.min_create_rev,
-        max_create_revision: options.max_create_rev,
-    })
 }
 
 fn sorting(order: &str, target: &str) -> Result<(SortOrder, SortTarget), Failure> {

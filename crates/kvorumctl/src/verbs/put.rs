@@ -16,17 +16,11 @@ use crate::session::Session;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  kvorumctl put greeting hello\n  kvorumctl put config < config.json\n  \
                   kvorumctl put session x --lease=6eb4a1f910977023")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Put {
     /// The key and its value; without a value it is read from stdin.
     #[arg(value_name = "KEY [VALUE]")]
     args: Vec<String>,
-    #[command(flatten)]
-    options: PutOptions,
-}
-
-/// The flags, which an operation of a transaction has too.
-#[derive(Debug, Args)]
-pub(crate) struct PutOptions {
     /// The lease that ends the key, in hex.
     #[arg(long, value_name = "ID")]
     lease: Option<String>,
@@ -43,39 +37,38 @@ pub(crate) struct PutOptions {
 
 impl Put {
     pub(crate) async fn run(self, session: &Session) -> Done {
-        let request = request(self.args, &self.options)?;
+        let request = self.request()?;
         session.show(&session.call(request).await?)
     }
-}
 
-/// What the words ask for.
-pub(crate) fn request(args: Vec<String>, options: &PutOptions) -> Result<PutRequest, Failure> {
-    let mut args = args.into_iter();
-    let key = args.next().ok_or_else(|| {
-        Failure::arguments("put command needs 1 argument and input from stdin or 2 arguments")
-    })?;
-    let given = args.next();
-    if options.ignore_value && given.is_some() {
-        return Err(Failure::arguments("put command needs only 1 argument when 'ignore-value' is set"));
+    /// What the words ask for.
+    pub(crate) fn request(&self) -> Result<PutRequest, Failure> {
+        let mut args = self.args.clone().into_iter();
+        let key = args.next().ok_or_else(|| {
+            Failure::arguments("put command needs 1 argument and input from stdin or 2 arguments")
+        })?;
+        let given = args.next();
+        if self.ignore_value && given.is_some() {
+            return Err(Failure::arguments("put command needs only 1 argument when 'ignore-value' is set"));
+        }
+        let lease =
+            self.lease.as_deref().map_or(Ok(0), go::parse_hex).map_err(|reason| {
+                Failure::arguments(format!("bad lease ID ({reason}), expecting ID in Hex"))
+            })?;
+        let value = match given {
+            Some(value) => value.into_bytes(),
+            None if self.ignore_value => Vec::new(),
+            None => stdin()?,
+        };
+        Ok(PutRequest {
+            key: key.into_bytes().into(),
+            value: value.into(),
+            lease,
+            prev_kv: self.prev_kv,
+            ignore_value: self.ignore_value,
+            ignore_lease: self.ignore_lease,
+        })
     }
-    let lease = options
-        .lease
-        .as_deref()
-        .map_or(Ok(0), go::parse_hex)
-        .map_err(|reason| Failure::arguments(format!("bad lease ID ({reason}), expecting ID in Hex")))?;
-    let value = match given {
-        Some(value) => value.into_bytes(),
-        None if options.ignore_value => Vec::new(),
-        None => stdin()?,
-    };
-    Ok(PutRequest {
-        key: key.into_bytes().into(),
-        value: value.into(),
-        lease,
-        prev_kv: options.prev_kv,
-        ignore_value: options.ignore_value,
-        ignore_lease: options.ignore_lease,
-    })
 }
 
 fn stdin() -> Result<Vec<u8>, Failure> {

@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 use client::prefix_end;
+use prost::Message;
+use proto::etcdserverpb::ResponseHeader;
 use proto::mvccpb::KeyValue;
+use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Fields, Output, Shown, message};
 
 /// The key and the value, each on its line.
 pub(crate) fn pair(output: &Output, pair: &KeyValue) -> Vec<u8> {
@@ -35,7 +38,13 @@ pub(crate) fn range(
         ));
     }
     let mut args = args.into_iter().map(|word| Bytes::from(word.into_bytes()));
-    let (Some(key), end, None) = (args.next(), args.next(), args.next()) else {
+    let words = (args.next(), args.next(), args.next());
+    // etcdctl overlooks further words behind `get`.
+    let (Some(key), end) = (match words {
+        (key, end, None) => (key, end),
+        (key, end, Some(_)) if verb == "get" => (key, end),
+        _ => (None, None),
+    }) else {
         return Err(Failure::arguments(format!(
             "{verb} command needs one argument as key and an optional argument as range_end"
         )));
@@ -62,5 +71,53 @@ pub(crate) fn open_range(key: Bytes, prefix: bool, from_key: bool) -> (Bytes, By
         }
         (true, false) => (key, everything),
         (false, _) => (key, Bytes::new()),
+    }
+}
+
+/// An answer of which people need a sentence only.
+pub(crate) struct Told {
+    sentence: String,
+    json: Value,
+    bytes: Vec<u8>,
+    header: Option<ResponseHeader>,
+    fields: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Told {
+    /// The sentence, and the message with its name.
+    pub(crate) fn new(
+        sentence: impl Into<String>,
+        name: &str,
+        header: Option<ResponseHeader>,
+        answer: &impl Message,
+    ) -> Self {
+        let (json, bytes) = (message(name, answer), answer.encode_to_vec());
+        Self { sentence: sentence.into(), json, bytes, header, fields: Vec::new() }
+    }
+
+    /// The same with more fields.
+    pub(crate) fn with(mut self, name: &'static str, values: impl IntoIterator<Item = Vec<u8>>) -> Self {
+        self.fields.extend(values.into_iter().map(|value| (name, value)));
+        self
+    }
+}
+
+impl Shown for Told {
+    fn simple(&self, _output: &Output) -> Vec<u8> {
+        if self.sentence.is_empty() { Vec::new() } else { format!("{}\n", self.sentence).into_bytes() }
+    }
+
+    fn json(&self, _output: &Output) -> Value {
+        self.json.clone()
+    }
+
+    fn fields(&self, _output: &Output) -> Fields {
+        let mut fields = Fields::of(self.header.as_ref());
+        self.fields.iter().for_each(|(name, value)| fields.quoted(name, value));
+        fields
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(self.bytes.clone())
     }
 }
