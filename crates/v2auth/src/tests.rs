@@ -1,5 +1,7 @@
 //! Users and roles as a client changes them, over a restart, and with damage.
 
+mod model;
+
 use std::path::Path;
 
 use store::Options;

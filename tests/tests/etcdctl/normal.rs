@@ -66,6 +66,13 @@ pub(crate) fn normal(command: &str, ports: &Ports, output: &str) -> String {
     {
         lines.sort_unstable();
     }
+    // Who leads is chance, that one does is not.
+    let leaders = lines.iter().filter(|line| line.ends_with("isLeader=true")).count();
+    if leaders > 0 {
+        lines.iter_mut().for_each(|line| *line = line.replace("isLeader=true", "isLeader=false"));
+        lines.push(format!("<leaders> {leaders}"));
+        lines.sort_unstable();
+    }
     let mut text = lines.join("\n");
     for begin in ["\"members\":[{", "[{"] {
         if UNORDERED.iter().any(|known| command.contains(known)) {

@@ -173,6 +173,10 @@ impl Stage {
     fn words(&mut self, command: &str) -> anyhow::Result<Vec<String>> {
         let given = words(&self.named(command)?)?;
         let mut all = Vec::new();
+        if self.etcdctl.api == "2" {
+            // It waits for two seconds otherwise, and a busy machine may need more for a password.
+            all.extend(["--timeout=20s", "--total-timeout=60s"].map(str::to_owned));
+        }
         if !given.iter().any(|word| word.starts_with("--endpoints")) {
             all.push(format!("--endpoints={}", self.name("urls")));
         }
