@@ -94,15 +94,15 @@ async fn route(
         return json::answer(json::Request { shared, method, path, headers, body, leave }).await;
     }
     if let Some(key) = path.strip_prefix("/v2/keys").filter(|key| key.is_empty() || key.starts_with('/')) {
-        return v2::answer(shared, key, request, leave).await;
+        return v2::answer(shared, key, request, connection, leave).await;
     }
     if let Some(rest) =
         path.strip_prefix("/v2/members").filter(|rest| rest.is_empty() || rest.starts_with('/'))
     {
-        return v2::members::answer(shared, rest, request).await;
+        return v2::members::answer(shared, rest, request, connection).await;
     }
     if let Some(rest) = path.strip_prefix("/v2/auth/") {
-        return v2::users::answer(shared, rest, request).await;
+        return v2::users::answer(shared, rest, request, connection).await;
     }
     if let Some(which) = path.strip_prefix("/v2/stats/") {
         return v2::stats::answer(shared, which, request.method());

@@ -10,16 +10,19 @@ use http::header::AUTHORIZATION;
 use types::Secret;
 use types::v2auth::Access;
 
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 
-/// Whether a request with these headers may do this. `access` is asked for only where requests are judged.
+/// Whether a request with these headers, on this connection, may do this. `access` is asked for only where requests are judged.
 pub(crate) async fn permits(
     shared: &Shared,
     headers: &HeaderMap,
+    connection: &Connection,
     access: impl FnOnce() -> Access,
 ) -> Result<bool, Fault> {
     match shared.member.v2_auth() {
-        Some(auth) if auth.is_enabled() => auth.permits(caller(headers, None), access()).await,
+        Some(auth) if auth.is_enabled() => {
+            auth.permits(caller(headers, connection.peer_name.as_deref()), access()).await
+        }
         _ => Ok(true),
     }
 }

@@ -9,7 +9,7 @@ use types::v2auth::Access;
 use types::{MemberId, MemberRecord, MemberUrl, parse_urls};
 
 use crate::body::{self, Body, BodyError};
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 use crate::mux::{self, TEXT};
 
 use super::answer::string;
@@ -40,7 +40,12 @@ impl Refused {
 }
 
 /// Answers a request for what is below `/v2/members`.
-pub(crate) async fn answer(shared: &Shared, rest: &str, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    shared: &Shared,
+    rest: &str,
+    request: Request<Incoming>,
+    connection: &Connection,
+) -> Response<Body> {
     if !shared.member.v2_enabled() {
         return mux::not_found();
     }
@@ -48,7 +53,7 @@ pub(crate) async fn answer(shared: &Shared, rest: &str, request: Request<Incomin
         return mux::method_not_allowed("GET,POST,DELETE,PUT");
     }
     if *request.method() != Method::GET {
-        match guard::permits(shared, request.headers(), || Access::Root).await {
+        match guard::permits(shared, request.headers(), connection, || Access::Root).await {
             Ok(true) => {}
             Ok(false) => return users::insufficient(),
             Err(fault) => return refuse(Refused::internal(&fault)),

@@ -22,7 +22,7 @@ use types::v2::{Refusal, Watch};
 use types::v2auth::Access;
 
 use crate::body::{self, Body, BodyError};
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 use crate::mux;
 
 use form::{Form, MediaType};
@@ -33,6 +33,7 @@ pub(crate) async fn answer(
     shared: &Shared,
     key: &str,
     request: Request<Incoming>,
+    connection: &Connection,
     leave: &CancellationToken,
 ) -> Response<Body> {
     if !shared.member.v2_enabled() {
@@ -58,7 +59,7 @@ pub(crate) async fn answer(
             write: !matches!(method, Method::GET | Method::HEAD),
             recursive: params::is_recursive(&form),
         };
-        match guard::permits(shared, &headers, access).await {
+        match guard::permits(shared, &headers, connection, access).await {
             Ok(true) => {}
             Ok(false) => return refuse(shared, Wrong::new(110, "Insufficient credentials")),
             Err(fault) => return refuse(shared, Wrong::new(300, fault.text())),

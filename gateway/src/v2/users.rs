@@ -8,7 +8,7 @@ use types::Secret;
 use types::v2auth::{Access, Change, Changed, Refusal, Role, User};
 
 use crate::body::{self, Body};
-use crate::gateway::Shared;
+use crate::gateway::{Connection, Shared};
 use crate::mux;
 
 use super::answer::string;
@@ -35,7 +35,12 @@ enum Subject {
 }
 
 /// Answers a request for what is below `/v2/auth/`.
-pub(crate) async fn answer(shared: &Shared, rest: &str, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(
+    shared: &Shared,
+    rest: &str,
+    request: Request<Incoming>,
+    connection: &Connection,
+) -> Response<Body> {
     let (Some(subject), Some(auth)) = (subject(rest), shared.member.v2_auth()) else {
         return mux::not_found();
     };
@@ -54,7 +59,7 @@ pub(crate) async fn answer(shared: &Shared, rest: &str, request: Request<Incomin
     // Everybody may ask whether requests are judged.
     let is_open = matches!(subject, Subject::Enabled) && method == Method::GET;
     if !is_open {
-        match guard::permits(shared, request.headers(), || Access::Root).await {
+        match guard::permits(shared, request.headers(), connection, || Access::Root).await {
             Ok(true) => {}
             Ok(false) => return insufficient(),
             Err(fault) => return refuse(internal(&fault)),
