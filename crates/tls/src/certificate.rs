@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: a host is compared with the alternative names alone, as in Go; a common name makes nobody a host.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use time::OffsetDateTime;
@@ -123,7 +123,11 @@ pub(crate) fn significant(serial: &[u8]) -> &[u8] {
 
 /// As Go's `%x`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digits = String::new();
+    for byte in bytes {
+        // Writing into memory does not fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
     digits.trim_start_matches('0').to_owned()
 }
 

@@ -111,7 +111,7 @@ fn word(oid: &[u8]) -> String {
         [0x55, 4, 8] => "ST".to_owned(),
         [0x55, 4, 10] => "O".to_owned(),
         [0x55, 4, 11] => "OU".to_owned(),
-        other => other.iter().map(|byte| format!("{byte:02x}")).collect(),
+        other => format!("{other:02x?}"),
     }
 }
 

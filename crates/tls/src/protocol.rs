@@ -185,6 +185,7 @@ fn known() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Version::{Tls12, Tls13};
 
     #[test]
     fn suites_have_the_names_that_go_gives_them() {
@@ -193,7 +194,6 @@ mod tests {
                 .map(|protocol| protocol.versions().len())
                 .map_err(|error| error.to_string().chars().take(60).collect::<String>())
         };
-        use Version::{Tls12, Tls13};
         assert_eq!(check(Tls12, Tls13, &[]), Ok(2));
         assert_eq!(check(Tls13, Tls13, &[]), Ok(1));
         assert_eq!(check(Tls12, Tls12, &["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]), Ok(1));

@@ -33,6 +33,8 @@ pub type ServerStream = tokio_rustls::server::TlsStream<TcpStream>;
 
 /// What the first byte of a handshake is.
 const HANDSHAKE: u8 = 0x16;
+/// So much is taken from whoever speaks no TLS, before the connection is closed.
+const HEARD_BYTES_MAX: usize = 4096;
 
 /// A connection whose handshake is done.
 #[derive(Debug)]
@@ -158,8 +160,10 @@ impl Server {
         let mut first = [0];
         match socket.peek(&mut first).await {
             Ok(1..) if first[0] == HANDSHAKE => {}
-            // As etcd, which hangs up: what is spoken here is no HTTP, whatever one might answer in.
             Ok(1..) => {
+                // As etcd, which hangs up: what is spoken here is no HTTP, whatever one might answer in. What was not
+                // read would make a reset of the end.
+                let _ = socket.try_read(&mut [0; HEARD_BYTES_MAX]);
                 return Err(refused("", "tls: first record does not look like a TLS handshake".to_owned()));
             }
             Ok(0) | Err(_) => return Err(End::Gone),

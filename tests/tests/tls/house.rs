@@ -15,16 +15,16 @@ use tests::{Program, Release, until};
 use crate::shop::Shop;
 
 /// A cluster, or a condition in it, takes no longer.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A member, ours or real etcd.
 #[derive(Debug)]
-pub struct Member {
-    pub name: String,
-    pub client_port: u16,
-    pub peer_port: u16,
+pub(crate) struct Member {
+    pub(crate) name: String,
+    pub(crate) client_port: u16,
+    pub(crate) peer_port: u16,
     /// Everything that it is told at its next start.
-    pub flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
     program: Program,
     folder: TempDir,
     child: Option<Child>,
@@ -32,14 +32,14 @@ pub struct Member {
 
 /// What curl printed, and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    pub code: i32,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) body: String,
 }
 
 impl Member {
     /// A member that was not started. `flags` are given its ports.
-    pub fn new(
+    pub(crate) fn new(
         program: &Program,
         name: &str,
         flags: impl Fn(u16, u16) -> Vec<String>,
@@ -56,7 +56,7 @@ impl Member {
         Ok(Self { name, client_port, peer_port, flags: all, program, folder, child: None })
     }
 
-    pub fn spawn(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn spawn(&mut self) -> anyhow::Result<()> {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let child = Command::new(&self.program.path)
             .args(&self.flags)
@@ -71,7 +71,7 @@ impl Member {
         Ok(())
     }
 
-    pub fn stop(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("it is not running")?;
         ensure!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?.success());
         let ended = until(PATIENCE, || child.try_wait().ok().flatten());
@@ -83,24 +83,24 @@ impl Member {
         Ok(())
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.client_port)
     }
 
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
 
     /// Waits for a line of the log with all of these words, and answers it.
-    pub fn line_with(&self, words: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn line_with(&self, words: &[&str]) -> anyhow::Result<String> {
         let find = || {
             let log = self.log();
             log.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned)
@@ -131,7 +131,7 @@ impl Drop for Member {
 
 /// Three members with certificates of the shop, which they show one another and ask clients for. `more` are flags for
 /// each.
-pub fn three(shop: &Shop, more: &[&str]) -> anyhow::Result<Vec<Member>> {
+pub(crate) fn three(shop: &Shop, more: &[&str]) -> anyhow::Result<Vec<Member>> {
     let program = Program::kvorum()?;
     let mut members = Vec::new();
     for name in ["a", "b", "c"] {
@@ -157,7 +157,7 @@ pub fn three(shop: &Shop, more: &[&str]) -> anyhow::Result<Vec<Member>> {
 }
 
 /// https for clients, who have to show certificates.
-pub fn client_flags(shop: &Shop, port: u16) -> Vec<String> {
+pub(crate) fn client_flags(shop: &Shop, port: u16) -> Vec<String> {
     let url = format!("https://127.0.0.1:{port}");
     let words = ["--listen-client-urls", &url, "--advertise-client-urls", &url, "--client-cert-auth"];
     let mut flags: Vec<String> = words.map(str::to_owned).to_vec();
@@ -169,7 +169,7 @@ pub fn client_flags(shop: &Shop, port: u16) -> Vec<String> {
 }
 
 /// https between members.
-pub fn peer_flags(shop: &Shop, port: u16) -> Vec<String> {
+pub(crate) fn peer_flags(shop: &Shop, port: u16) -> Vec<String> {
     let url = format!("https://127.0.0.1:{port}");
     let words =
         ["--listen-peer-urls", &url, "--initial-advertise-peer-urls", &url, "--peer-client-cert-auth"];
@@ -179,7 +179,7 @@ pub fn peer_flags(shop: &Shop, port: u16) -> Vec<String> {
 }
 
 /// The certificates between members.
-pub fn peer_files(shop: &Shop) -> Vec<String> {
+pub(crate) fn peer_files(shop: &Shop) -> Vec<String> {
     let named = [
         ("peer-cert-file", "peer.pem"),
         ("peer-key-file", "peer-key.pem"),
@@ -193,7 +193,7 @@ fn files<const N: usize>(shop: &Shop, named: [(&str, &str); N]) -> Vec<String> {
 }
 
 /// Waits until it serves a client with the certificate `client`.
-pub fn wait_healthy(shop: &Shop, member: &Member) -> anyhow::Result<()> {
+pub(crate) fn wait_healthy(shop: &Shop, member: &Member) -> anyhow::Result<()> {
     let url = format!("{}/health", member.url());
     let healthy =
         || curl(shop, Some("client"), &[&url]).ok().filter(|answer| answer.body.contains("\"true\""));
@@ -202,7 +202,7 @@ pub fn wait_healthy(shop: &Shop, member: &Member) -> anyhow::Result<()> {
 }
 
 /// curl with the shop's CA and the certificate of this name.
-pub fn curl(shop: &Shop, certificate: Option<&str>, arguments: &[&str]) -> anyhow::Result<Answer> {
+pub(crate) fn curl(shop: &Shop, certificate: Option<&str>, arguments: &[&str]) -> anyhow::Result<Answer> {
     let mut command = Command::new("curl");
     command.args(["-sS", "-m", "10", "--noproxy", "*", "--cacert", &shop.word("ca.pem")]);
     if let Some(name) = certificate {
@@ -218,7 +218,12 @@ pub fn curl(shop: &Shop, certificate: Option<&str>, arguments: &[&str]) -> anyho
 }
 
 /// etcdctl with the shop's CA and the certificate `client`.
-pub fn etcdctl(shop: &Shop, release: Release, endpoints: &str, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn etcdctl(
+    shop: &Shop,
+    release: Release,
+    endpoints: &str,
+    arguments: &[&str],
+) -> anyhow::Result<String> {
     let (ca, cert, key) = (shop.word("ca.pem"), shop.word("client.pem"), shop.word("client-key.pem"));
     let output = Command::new(release.program("etcdctl")?)
         .env("ETCDCTL_API", "3")

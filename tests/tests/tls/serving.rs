@@ -7,7 +7,7 @@ use crate::house::{Member, client_flags, curl, etcdctl, three, wait_healthy};
 use crate::shop::{Key, Shop};
 
 /// The certificates of the walk-through.
-pub fn stocked() -> anyhow::Result<Shop> {
+pub(crate) fn stocked() -> anyhow::Result<Shop> {
     let shop = Shop::open()?;
     let hosts = ["127.0.0.1", "localhost"];
     shop.sign("ca", "server", "server", &hosts, Key::Ecdsa)?;
@@ -149,7 +149,7 @@ fn members_make_their_own_certificates() -> anyhow::Result<()> {
 }
 
 /// A member alone with certificates.
-pub fn solo(shop: &Shop, program: &Program, more: &[String]) -> anyhow::Result<Member> {
+pub(crate) fn solo(shop: &Shop, program: &Program, more: &[String]) -> anyhow::Result<Member> {
     let mut member = Member::new(program, "solo", |client, peer| {
         let mut flags = client_flags(shop, client);
         let peer = format!("http://127.0.0.1:{peer}");

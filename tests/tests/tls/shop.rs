@@ -1,7 +1,7 @@
 //! A shop for certificates: cfssl with the CA and the profiles of etcd's own walk-through.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -16,7 +16,7 @@ const PROFILES: &str = r#"{"signing": {"default": {"expiry": "43800h"}, "profile
 
 /// What certificates here have as their key.
 #[derive(Clone, Copy, Debug)]
-pub enum Key {
+pub(crate) enum Key {
     /// 2048 bits; cfssl writes it as PKCS#1.
     Rsa,
     /// P-256; cfssl writes it as SEC1.
@@ -25,13 +25,13 @@ pub enum Key {
 
 /// A folder with CAs and certificates.
 #[derive(Debug)]
-pub struct Shop {
+pub(crate) struct Shop {
     folder: TempDir,
 }
 
 impl Shop {
     /// A shop with two CAs: `ca`, and `other`, whom nobody believes yet.
-    pub fn open() -> anyhow::Result<Self> {
+    pub(crate) fn open() -> anyhow::Result<Self> {
         let shop = Self { folder: tempfile::Builder::new().prefix("kvorum-tls-").tempdir()? };
         fs::write(shop.path("ca-config.json"), PROFILES)?;
         shop.authority("ca", "My own CA", Key::Rsa)?;
@@ -40,17 +40,17 @@ impl Shop {
     }
 
     /// A file.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A file, as a word on a command line.
-    pub fn word(&self, name: &str) -> String {
+    pub(crate) fn word(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
 
     /// A certificate `name.pem` with `name-key.pem`, its common name `name`, signed by `authority`.
-    pub fn sign(
+    pub(crate) fn sign(
         &self,
         authority: &str,
         name: &str,
@@ -68,7 +68,7 @@ impl Shop {
     }
 
     /// Revokes a certificate of `ca` in the list `crl.der`.
-    pub fn revoke(&self, name: &str) -> anyhow::Result<()> {
+    pub(crate) fn revoke(&self, name: &str) -> anyhow::Result<()> {
         let serial = self.openssl(&["x509", "-noout", "-serial", "-in", &format!("{name}.pem")])?;
         let serial = serial.trim().trim_start_matches("serial=").to_owned();
         // cfssl wants it in decimal.
@@ -81,13 +81,13 @@ impl Shop {
     }
 
     /// Exchanges a file for another one as an operator does: a copy beside it, then a rename.
-    pub fn put(&self, source: &str, target: &str) -> anyhow::Result<()> {
+    pub(crate) fn put(&self, source: &str, target: &str) -> anyhow::Result<()> {
         fs::copy(self.path(source), self.path("draft"))?;
         Ok(fs::rename(self.path("draft"), self.path(target))?)
     }
 
     /// Runs openssl in the folder.
-    pub fn openssl(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub(crate) fn openssl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         run(Command::new("openssl").args(arguments).current_dir(self.folder.path()))
     }
 
@@ -109,7 +109,7 @@ impl Shop {
         run(Command::new("cfssljson")
             .args(["-f", "made.json", "-bare", name])
             .current_dir(self.folder.path()))?;
-        ensure!(Path::new(&self.path(&format!("{name}.pem"))).is_file(), "no certificate for {name}");
+        ensure!(self.path(&format!("{name}.pem")).is_file(), "no certificate for {name}");
         Ok(())
     }
 }
