@@ -58,6 +58,13 @@ impl Answer {
         }
     }
 
+    /// Rewrites a part, if it is there.
+    pub fn rewrite(&mut self, part: &str, rewrite: impl FnOnce(&str) -> String) {
+        if let Some(value) = self.parts.get_mut(part) {
+            *value = rewrite(value);
+        }
+    }
+
     /// Blanks out what must differ. `ports` are the server's for clients and for peers.
     pub fn normalise(&mut self, ports: (u16, u16)) {
         for (part, value) in &mut self.parts {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::tests::answer::{ABSENT, Answer};
-use ::tests::{Node, Program, grpc, http1, text, until};
+use ::tests::{Client, Node, Program, grpc, http1, text, until};
 use anyhow::Context;
 use bytes::Bytes;
 use types::MemberId;
@@ -55,8 +55,19 @@ pub(crate) struct Side {
 impl Side {
     /// A new server, asked nothing.
     pub(crate) fn start(program: &Program) -> anyhow::Result<Self> {
-        let node = Node::start(program, &[])?;
-        Ok(Self { names: Names::of(&node), streams: Streams::default(), node })
+        Ok(Self::of(Node::start(program, &[])?))
+    }
+
+    /// A new server whose v2 is a view of v3's keys. Its revision is where the index of a new v2 keyspace is.
+    pub(crate) fn start_bridged(program: &Program) -> anyhow::Result<Self> {
+        let node = Node::start(program, &["--v2-bridge-prefix=/reg/"])?;
+        let client = Client::new(node.address())?;
+        while client.put("elsewhere", "x")? < 3 {}
+        Ok(Self::of(node))
+    }
+
+    fn of(node: Node) -> Self {
+        Self { names: Names::of(&node), streams: Streams::default(), node }
     }
 
     /// Sends the step and answers what came back, normalised.

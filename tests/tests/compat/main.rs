@@ -5,6 +5,7 @@
 //! The answers are left in the target folder (`tmp/compat/`), one file per scenario and server.
 //! `COMPAT_ONLY` names one scenario; `CLUSTER_OF=etcd` compares etcd with itself, to test the test.
 
+mod bridge;
 mod exchange;
 mod scenario;
 mod streams;
@@ -33,6 +34,14 @@ const WORKERS: usize = 3;
 
 /// Values in a report are cut after this many characters.
 const SHOWN_MAX: usize = 600;
+
+/// What is compared with what.
+#[derive(Clone, Copy, Debug)]
+struct Against {
+    release: Release,
+    /// Ours shows v3's keys in v2.
+    bridged: bool,
+}
 
 /// What a run found.
 #[derive(Debug, Default)]
@@ -96,7 +105,8 @@ fn compare_all(release: Release, heading: &str) -> anyhow::Result<()> {
     if release != Release::Debian {
         allowed.extend(allowed::rows("## Allowed differences")?);
     }
-    let findings = run_all(&scenarios, &allowed, &etcd, &ours, release);
+    let against = Against { release, bridged: false };
+    let findings = run_all(&scenarios, &allowed, &etcd, &ours, against);
 
     let mut report = findings.refused.join("\n");
     let unused = allowed::unused(allowed.get(..own).unwrap_or_default(), &findings.used);
@@ -138,14 +148,14 @@ fn run_all(
     allowed: &[Allowed],
     etcd: &Program,
     kvorum: &Program,
-    release: Release,
+    against: Against,
 ) -> Findings {
     let next = AtomicUsize::new(0);
     let findings = Mutex::new(Findings::default());
     thread::scope(|scope| {
         let work = || {
             while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let run = run(scenario, allowed, etcd, kvorum, release);
+                let run = run(scenario, allowed, etcd, kvorum, against);
                 let run = run.unwrap_or_else(|error| Findings {
                     refused: vec![format!("{}: {error:#}", scenario.name)],
                     ..Findings::default()
@@ -167,15 +177,21 @@ fn run(
     allowed: &[Allowed],
     etcd: &Program,
     kvorum: &Program,
-    release: Release,
+    against: Against,
 ) -> anyhow::Result<Findings> {
-    let (mut etcd, mut kvorum) = (Side::start(etcd)?, Side::start(kvorum)?);
+    let Against { release, bridged } = against;
+    let kvorum = if bridged { Side::start_bridged(kvorum) } else { Side::start(kvorum) };
+    let (mut etcd, mut kvorum) = (Side::start(etcd)?, kvorum?);
     let mut findings = Findings::default();
     let mut transcripts = [String::new(), String::new()];
     for step in &scenario.steps {
         let place = format!("{}.txt:{}", scenario.name, step.line);
-        let theirs = etcd.ask(step).with_context(|| format!("{place} to etcd"))?;
-        let ours = kvorum.ask(step).with_context(|| format!("{place} to Kvorum"))?;
+        let mut theirs = etcd.ask(step).with_context(|| format!("{place} to etcd"))?;
+        let mut ours = kvorum.ask(step).with_context(|| format!("{place} to Kvorum"))?;
+        if bridged {
+            bridge::leave_out(&mut theirs, step);
+            bridge::leave_out(&mut ours, step);
+        }
         let requests = findings.requests_of(&scenario.name);
         *requests = requests.saturating_add(1);
         let status = exchange::status_of(&theirs, step);
@@ -191,8 +207,9 @@ fn run(
         }
     }
     let version = release.version();
-    keep(scenario, &format!("etcd-{version}"), &transcripts[0])?;
-    keep(scenario, &format!("kvorum-{version}"), &transcripts[1])?;
+    let beside = if bridged { "-bridge" } else { "" };
+    keep(scenario, &format!("etcd-{version}{beside}"), &transcripts[0])?;
+    keep(scenario, &format!("kvorum-{version}{beside}"), &transcripts[1])?;
     Ok(findings)
 }
 
