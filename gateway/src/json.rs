@@ -165,7 +165,7 @@ impl<'a> Call<'a> {
             Metadata::in_time(self.metadata.time_left(), acting).await
         };
         if let Ok(response) = &outcome {
-            self.shared.meters.sent(meters, response.encoded_len());
+            self.shared.meters.sent(meters, 1, response.encoded_len() as u64);
         }
         started.end(outcome.as_ref().err().map(|refusal| refusal.code));
         form.write(&outcome?)

@@ -133,10 +133,10 @@ impl Meters {
         self.received_bytes.increment(bytes as u64);
     }
 
-    /// An answer of this size goes out.
-    pub(crate) fn sent(&self, call: &CallMeters, bytes: usize) {
-        call.sent.increment(1);
-        self.sent_bytes.increment(bytes as u64);
+    /// So many answers of so many bytes together go out.
+    pub(crate) fn sent(&self, call: &CallMeters, answers: u64, bytes: u64) {
+        call.sent.increment(answers);
+        self.sent_bytes.increment(bytes);
     }
 }
 

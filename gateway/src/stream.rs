@@ -100,6 +100,8 @@ pub(crate) struct Outlet {
     pieces: VecDeque<Bytes>,
     /// Bytes in `pieces`.
     pieces_bytes: usize,
+    /// Answers that were put in and not counted yet, and their bytes: all connections share the counters.
+    uncounted: (u64, u64),
     tray: Tray,
 }
 
@@ -109,7 +111,13 @@ type Tray = Arc<Mutex<VecDeque<Bytes>>>;
 impl Outlet {
     pub(crate) fn new(shared: Arc<Shared>, rpc: Rpc, form: Form) -> Self {
         let tray = Tray::default();
-        Self { shared, rpc, form, gathered: BytesMut::new(), pieces: VecDeque::new(), pieces_bytes: 0, tray }
+        let (gathered, pieces) = (BytesMut::new(), VecDeque::new());
+        Self { shared, rpc, form, gathered, pieces, pieces_bytes: 0, uncounted: (0, 0), tray }
+    }
+
+    fn note(&mut self, bytes: usize) {
+        self.uncounted.0 += 1;
+        self.uncounted.1 += bytes as u64;
     }
 
     /// Puts in an answer.
@@ -127,7 +135,7 @@ impl Outlet {
                 answer.encoded_len()
             }
         };
-        self.shared.meters.sent(self.shared.meters.call(self.rpc), bytes);
+        self.note(bytes);
         Ok(())
     }
 
@@ -140,7 +148,7 @@ impl Outlet {
     pub(crate) fn begin(&mut self, length: usize) {
         debug_assert!(self.takes_pieces());
         grpc::put_prefix(&mut self.gathered, length);
-        self.shared.meters.sent(self.shared.meters.call(self.rpc), length);
+        self.note(length);
     }
 
     /// Where small pieces of an answer go.
@@ -198,6 +206,8 @@ impl Outlet {
         if self.pieces.is_empty() {
             return;
         }
+        let (answers, bytes) = mem::take(&mut self.uncounted);
+        self.shared.meters.sent(self.shared.meters.call(self.rpc), answers, bytes);
         self.pieces_bytes = 0;
         let pieces = mem::take(&mut self.pieces);
         *self.tray.lock() = pieces;

@@ -68,6 +68,8 @@ impl Stream {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Taken::Ended(end)) => return Poll::Ready(Err(fault(end))),
                 Poll::Ready(Taken::Replies { room }) => {
+                    // All at once: every stream counts on the same counter.
+                    self.tally.events(self.replies.iter().map(events_in).sum());
                     if room {
                         self.window.put(Ask::Room(self.seat.id));
                     }
@@ -92,9 +94,6 @@ impl WatchStream for Stream {
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
         let Reply { id, revision, body } = ready!(self.poll_reply(context))?;
-        if let Body::Events { events, .. } = &body {
-            self.tally.events(events.len());
-        }
         let header =
             Header { cluster: self.cluster, member: self.member, revision, term: self.shared.term() };
         Poll::Ready(Ok(WatchReply { header, id, body: told(body) }))
@@ -105,6 +104,10 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.window.close(self.seat.id);
     }
+}
+
+fn events_in(reply: &Reply) -> usize {
+    if let Body::Events { events, .. } = &reply.body { events.len() } else { 0 }
 }
 
 fn told(body: Body) -> WatchBody {

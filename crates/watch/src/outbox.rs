@@ -156,10 +156,10 @@ impl Outbox {
             if let Body::Events { events, .. } = &reply.body {
                 state.pending += events.len();
             }
-            state.replies.push_back(reply.clone());
             accepted += 1;
         }
-        pending.drain(..accepted);
+        // Moved and not cloned: the threads of all readers count on the same events.
+        state.replies.extend(pending.drain(..accepted).map(|pending| pending.reply));
         if accepted > 0 {
             Self::wake(state);
         }

@@ -49,7 +49,7 @@ impl<'a> Call<'a> {
             Ok(answer) => {
                 let mut framed = BytesMut::new();
                 frame::put(&mut framed, &answer, gzip);
-                self.shared.meters.sent(self.meters, framed.len() - PREFIX_BYTES);
+                self.shared.meters.sent(self.meters, 1, (framed.len() - PREFIX_BYTES) as u64);
                 started.end(None);
                 success(Body::message(framed.freeze()), gzip)
             }
