@@ -8,7 +8,7 @@
 //! INVARIANT: a turn touches neither disk nor network, so that time goes on for raft while a disk stalls.
 //!
 //! An only voter on a quick disk needs no other thread at all for a few small writes: who holds the nudge writes the log
-//! after its turn, tells the replica, and has the machine apply (docs/decisions/0012-who-brings-it-does-it.md). While
+//! after its turn, tells the replica, and has the machine apply (docs/decisions/0014-who-brings-it-does-it.md). While
 //! it writes others leave their proposals behind, as ever, and it finds them in the turn that follows.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
