@@ -65,6 +65,7 @@ impl Call {
             return Err(Fault::LearnerUnsupported.into());
         }
         self.shared.meters.opened(metadata.version());
+        self.member.greet().await;
         metadata.check(member).await
     }
 

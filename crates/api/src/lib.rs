@@ -155,6 +155,9 @@ pub trait Member: Send + Sync + 'static {
     /// goes on for long has to enter by this way even if nobody has to prove anything yet.
     fn for_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn Member>;
 
+    /// Waits until this member can know who calls, if that takes more than a look. To be awaited before a stream begins.
+    async fn greet(&self) {}
+
     /// Users and roles.
     async fn auth(&self, request: AuthRequest) -> Result<Reply<AuthReply>, Fault> {
         let _ = request;

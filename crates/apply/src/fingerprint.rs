@@ -13,8 +13,8 @@ use command::{Bridged, Effect, Outcome, Refused};
 use parking_lot::Mutex;
 use types::v2auth::{Changed, Refusal};
 use types::{
-    Alarm, Index, KeyValue, LeaseId, MemberId, MemberRecord, MemberRefusal, OpReply, RangeReply, Term,
-    TxnReply, v2,
+    Alarm, AuthDone, AuthRefusal, Index, KeyValue, LeaseId, MemberId, MemberRecord, MemberRefusal, OpReply,
+    RangeReply, Term, TxnReply, v2,
 };
 
 /// Fingerprints that are kept in memory for comparing; older ones are forgotten.
@@ -177,6 +177,10 @@ impl Digest {
                     self.lease(lease.id, lease.born, lease.remaining);
                 }
             }
+            Effect::Auth(done) => {
+                self.number(21);
+                self.auth(done);
+            }
             Effect::V2Auth(result) => {
                 self.number(20);
                 self.v2_auth(result);
@@ -227,6 +231,22 @@ impl Digest {
                 }
             }
             Err(refusal) => self.refusal(refusal),
+        }
+    }
+
+    fn auth(&mut self, done: &AuthDone) {
+        match done {
+            AuthDone::Changed => self.number(1),
+            AuthDone::Ended { user } => {
+                self.number(2);
+                self.bytes(user.as_bytes());
+            }
+            AuthDone::Disabled => self.number(3),
+            AuthDone::Token { user, token } => {
+                self.number(4);
+                self.bytes(user.as_bytes());
+                self.bytes(token.as_bytes());
+            }
         }
     }
 
@@ -310,6 +330,24 @@ fn refusal(refused: Refused) -> u64 {
             MemberRefusal::NotLearner => 20,
             MemberRefusal::TooManyLearners => 21,
             MemberRefusal::LastVoter => 22,
+        },
+        Refused::Auth(why) => match why {
+            AuthRefusal::RootUserMissing => 32,
+            AuthRefusal::RootRoleMissing => 33,
+            AuthRefusal::UserExists => 34,
+            AuthRefusal::UserEmpty => 35,
+            AuthRefusal::UserNotFound => 36,
+            AuthRefusal::RoleExists => 37,
+            AuthRefusal::RoleNotFound => 38,
+            AuthRefusal::RoleEmpty => 39,
+            AuthRefusal::RoleNotGranted => 40,
+            AuthRefusal::PermissionNotGranted => 41,
+            AuthRefusal::InvalidManagement => 42,
+            AuthRefusal::NotEnabled => 43,
+            AuthRefusal::Failed => 44,
+            AuthRefusal::OldRevision => 45,
+            AuthRefusal::Denied => 46,
+            AuthRefusal::TooMany => 47,
         },
     }
 }

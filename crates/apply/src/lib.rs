@@ -7,13 +7,17 @@
 //! INVARIANT: entries are applied in order, each once. What cannot be understood stops the member.
 
 mod fingerprint;
+mod guard;
 mod position;
 
 use std::sync::Arc;
 
+use auth::Auth;
 use bridge::{Layout, Room, Written};
 use bytes::Bytes;
-use command::{Bridged, Command, DecodeError, Effect, Granted, Outcome, Refused, Revocation, decode_run};
+use command::{
+    Bridged, Command, DecodeError, Effect, Granted, Outcome, Refused, Revocation, Signed, decode_signed,
+};
 use lease::{Leases, Terms};
 use members::{Change, Members};
 use mvcc::{Changes, LeaseMove, Mvcc, Writer};
@@ -25,6 +29,7 @@ use v2auth::V2Auth;
 use v2store::V2Store;
 
 pub use fingerprint::{FINGERPRINTS_MAX, Fingerprint, Fingerprints};
+pub use guard::may_txn;
 pub use mvcc::{IndexPart, ReadPart};
 pub use position::{Position, PositionError};
 
@@ -69,6 +74,9 @@ pub enum OpenError {
     /// The alarms cannot be read.
     #[error("cannot open the alarms")]
     Alarms(#[source] quota::OpenError),
+    /// Users and roles cannot be read.
+    #[error("cannot open users and roles")]
+    Auth(#[source] auth::OpenError),
     /// The leases cannot be read.
     #[error("cannot open the leases")]
     Leases(#[source] lease::OpenError),
@@ -128,6 +136,7 @@ pub struct Machine {
     members: Arc<Members>,
     alarms: Arc<Alarms>,
     leases: Arc<Leases>,
+    auth: Arc<Auth>,
     position: Position,
     fingerprint: Fingerprint,
     fingerprints: Arc<Fingerprints>,
@@ -160,6 +169,7 @@ impl Machine {
             v2_auth: Arc::new(V2Auth::open(&store).map_err(OpenError::V2Auth)?),
             members: Arc::new(Members::open(&store).map_err(OpenError::Members)?),
             alarms: Arc::new(Alarms::open(&store).map_err(OpenError::Alarms)?),
+            auth: Arc::new(Auth::open(&store).map_err(OpenError::Auth)?),
             store,
         })
     }
@@ -223,6 +233,11 @@ impl Machine {
         &self.leases
     }
 
+    /// Users and roles.
+    pub fn auth(&self) -> &Arc<Auth> {
+        &self.auth
+    }
+
     /// The fingerprints at the newest indexes, for comparing members.
     pub fn fingerprints(&self) -> &Arc<Fingerprints> {
         &self.fingerprints
@@ -246,7 +261,7 @@ impl Machine {
                 return Err(ApplyError::Gap { applied: position.index, got: entry.index });
             }
             position = Position { index: entry.index, term: entry.term };
-            let commands = decode_run(entry.data.clone())
+            let commands = decode_signed(entry.data.clone())
                 .map_err(|source| ApplyError::Entry { index: entry.index, source })?;
             let mut rooms = Rooms {
                 index: entry.index,
@@ -256,9 +271,10 @@ impl Machine {
                 members: &self.members,
                 alarms: &self.alarms,
                 leases: &self.leases,
+                auth: &self.auth,
             };
             let done: Result<Vec<Outcome>, mvcc::WriteError> =
-                commands.into_iter().map(|command| rooms.apply(command, &mut batch)).collect();
+                commands.into_iter().map(|signed| rooms.apply(signed, &mut batch)).collect();
             let done = done.map_err(|source| ApplyError::Mvcc { index: entry.index, source })?;
             fingerprint = fingerprint.after(entry.index, entry.term, &entry.data, &done);
             fingerprints.push(fingerprint);
@@ -300,12 +316,29 @@ struct Rooms<'a, 'w> {
     members: &'a Members,
     alarms: &'a Alarms,
     leases: &'a Leases,
+    auth: &'a Auth,
 }
 
 impl<'w> Rooms<'_, 'w> {
-    fn apply(&mut self, command: Command, batch: &mut Batch<'_>) -> Result<Outcome, mvcc::WriteError> {
-        let result = match command {
-            command if grows(&command) && self.alarms.is_raised(AlarmKind::NoSpace) => Err(Refused::NoSpace),
+    fn apply(&mut self, signed: Signed, batch: &mut Batch<'_>) -> Result<Outcome, mvcc::WriteError> {
+        let Signed { author, command } = signed;
+        let result = match guard::admit(self.auth, self.leases, &author, &command) {
+            _ if grows(&command) && self.alarms.is_raised(AlarmKind::NoSpace) => Err(Refused::NoSpace),
+            Err(why) => Err(Refused::Auth(why)),
+            Ok(()) => self.carry_out(command, batch)?,
+        };
+        for LeaseMove { key, source, target } in self.writer.take_moves() {
+            self.leases.apply_move(&key, source, target);
+        }
+        Ok(Outcome { revision: self.revision(), result })
+    }
+
+    fn carry_out(
+        &mut self,
+        command: Command,
+        batch: &mut Batch<'_>,
+    ) -> Result<Result<Effect, Refused>, mvcc::WriteError> {
+        Ok(match command {
             Command::Put(put) if put.lease.is_some() && !self.leases.contains(put.lease) => {
                 Err(Refused::LeaseNotFound)
             }
@@ -356,11 +389,10 @@ impl<'w> Rooms<'_, 'w> {
                 });
                 Ok(Effect::Checkpointed(leases))
             }
-        };
-        for LeaseMove { key, source, target } in self.writer.take_moves() {
-            self.leases.apply_move(&key, source, target);
-        }
-        Ok(Outcome { revision: self.revision(), result })
+            Command::Auth(change) => {
+                self.auth.apply(change, self.index, batch).map(Effect::Auth).map_err(Refused::Auth)
+            }
+        })
     }
 
     fn grant(&self, id: LeaseId, ttl: i64, batch: &mut Batch<'_>) -> Result<Effect, Refused> {

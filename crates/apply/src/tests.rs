@@ -1,5 +1,6 @@
 //! What the machine does with members and alarms, and that its fingerprint tells members apart.
 
+mod auth;
 mod leases;
 
 use std::path::Path;

@@ -18,7 +18,7 @@ pub mod tokens;
 
 pub use ranges::Ranges;
 pub use rights::{Pass, Rights};
-pub use room::{Auth, AuthDone, OpenError};
+pub use room::{Auth, OpenError};
 
 /// Users that there may be, and roles. The same for every member, for ever: it decides what applying an entry does.
 pub const NAMES_MAX: usize = 65_536;

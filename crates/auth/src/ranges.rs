@@ -47,6 +47,15 @@ impl Ranges {
     }
 }
 
+impl Ranges {
+    /// Whether a key is in it.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let after = self.0.partition_point(|span| span.start.as_ref() <= key);
+        let span = after.checked_sub(1).and_then(|at| self.0.get(at));
+        span.is_some_and(|span| span.end.as_ref().is_none_or(|end| key < end.as_ref()))
+    }
+}
+
 /// No key comes before this one.
 const FIRST: &[u8] = b"\0";
 

@@ -37,6 +37,16 @@ impl Pass {
         self.may(range, |rights| &rights.write)
     }
 
+    /// Whether a key may be read.
+    pub fn reads(&self, key: &[u8]) -> bool {
+        matches!(self, Self::All) || matches!(self, Self::Some(rights) if rights.read.contains(key))
+    }
+
+    /// Whether a key may be written.
+    pub fn writes(&self, key: &[u8]) -> bool {
+        matches!(self, Self::All) || matches!(self, Self::Some(rights) if rights.write.contains(key))
+    }
+
     fn may(&self, range: &KeyRange, which: impl Fn(&Rights) -> &Ranges) -> Result<(), AuthRefusal> {
         match self {
             Self::All => Ok(()),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use store::{Batch, Direction, Family, Span, Store, StoreError};
-use types::{AuthChange, AuthRefusal, Author, Index, Permission, ROOT};
+use types::{AuthChange, AuthDone, AuthRefusal, Author, Index, Permission, ROOT};
 
 use crate::book::{Book, Role};
 use crate::rights::{Pass, Rights};
@@ -26,27 +26,6 @@ pub struct Auth {
     book: RwLock<Book>,
     // What was put together since the last change.
     rights: RwLock<HashMap<String, Arc<Rights>>>,
-}
-
-/// What came of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AuthDone {
-    /// It is done.
-    Changed,
-    /// And no token of this user counts any more.
-    Ended {
-        /// Who.
-        user: String,
-    },
-    /// And no token counts any more.
-    Disabled,
-    /// A token was given.
-    Token {
-        /// Whose.
-        user: String,
-        /// The token.
-        token: String,
-    },
 }
 
 /// Why users and roles cannot be opened.

@@ -5,15 +5,16 @@ use bytes::{Buf, Bytes};
 use prost::Message;
 use types::v2::{Condition, Expiry, Path, Timestamp, Write};
 use types::{
-    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, Index, Key, KeyRange, LeaseId, MemberId,
-    MemberRecord, Put, RangeEnd, RangeQuery, Revision, RevisionBounds, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Author, Compare, CompareResult, CompareTarget, DeleteRange, Identity, Index, Key, KeyRange,
+    LeaseId, MemberId, MemberRecord, Put, RangeEnd, RangeQuery, Revision, RevisionBounds, SortOrder,
+    SortTarget, Txn, TxnOp,
 };
 
 use crate::record::{
     CheckpointRow, CommandRecord, CompareRecord, DeleteRangeRecord, MemberRow, Operation, PutRecord,
     QueryRecord, RangeRow, RevocationRow, TargetRecord, TxnOpRecord, TxnOperation, TxnRecord, V2Record,
 };
-use crate::{Checkpoint, Command, Revocation, v2auth};
+use crate::{Checkpoint, Command, Revocation, Signed, auth, v2auth};
 
 /// Why the bytes of a log entry are not commands.
 #[derive(Debug, thiserror::Error)]
@@ -31,17 +32,34 @@ pub enum DecodeError {
     Unknown(&'static str),
 }
 
-/// All commands of a log entry, in order. Values share the entry's memory.
-pub fn decode_run(mut data: Bytes) -> Result<Vec<Command>, DecodeError> {
+/// All commands of a log entry, in order, whoever they are from. Values share the entry's memory.
+pub fn decode_run(data: Bytes) -> Result<Vec<Command>, DecodeError> {
+    Ok(decode_signed(data)?.into_iter().map(|signed| signed.command).collect())
+}
+
+/// The same, each with who it is from.
+pub fn decode_signed(mut data: Bytes) -> Result<Vec<Signed>, DecodeError> {
     let mut commands = Vec::new();
     while data.has_remaining() {
         let length = prost::decode_length_delimiter(&mut data)?;
         if length > data.remaining() {
             return Err(DecodeError::Overrun);
         }
-        commands.push(command(CommandRecord::decode(data.split_to(length))?)?);
+        let mut record = CommandRecord::decode(data.split_to(length))?;
+        let author = author(&mut record)?;
+        commands.push(Signed { author, command: command(record)? });
     }
     Ok(commands)
+}
+
+fn author(record: &mut CommandRecord) -> Result<Author, DecodeError> {
+    let user = std::mem::take(&mut record.user);
+    match (record.chore, user.is_empty()) {
+        (false, true) => Ok(Author::Nobody),
+        (false, false) => Ok(Author::User(Identity { user, revision: record.auth_revision })),
+        (true, true) => Ok(Author::Member),
+        (true, false) => Err(DecodeError::Unknown("author")),
+    }
 }
 
 fn command(record: CommandRecord) -> Result<Command, DecodeError> {
@@ -94,6 +112,7 @@ fn command(record: CommandRecord) -> Result<Command, DecodeError> {
             Command::CheckpointLeases(row.leases.into_iter().map(lease).collect())
         }
         Operation::V2Auth(record) => Command::V2Auth(v2auth::change(record)?),
+        Operation::Auth(record) => Command::Auth(auth::change(record)?),
     })
 }
 

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use prost::Message;
 use types::v2::{Condition, Expiry, Write};
 use types::{
-    AlarmKind, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put, RangeEnd,
-    RangeQuery, Revision, SortOrder, SortTarget, Txn, TxnOp,
+    AlarmKind, Author, Compare, CompareResult, CompareTarget, DeleteRange, KeyRange, MemberRecord, Put,
+    RangeEnd, RangeQuery, Revision, SortOrder, SortTarget, Txn, TxnOp,
 };
 
 use crate::record::{
@@ -13,9 +13,9 @@ use crate::record::{
     MemberRow, Operation, PutRecord, QueryRecord, RangeRow, RevocationRow, RevocationsRow, TargetRecord,
     TxnOpRecord, TxnOperation, TxnRecord, UpdateMemberRow, V2Record,
 };
-use crate::{Checkpoint, Command, Revocation, v2auth};
+use crate::{Checkpoint, Command, Revocation, auth, v2auth};
 
-pub(crate) fn encode(command: &Command) -> Bytes {
+pub(crate) fn encode(command: &Command, author: &Author) -> Bytes {
     let operation = match command {
         Command::Put(put) => Operation::Put(put_record(put)),
         Command::DeleteRange(delete) => Operation::DeleteRange(delete_record(delete)),
@@ -47,8 +47,17 @@ pub(crate) fn encode(command: &Command) -> Bytes {
             leases: leases.iter().map(checkpoint_row).collect(),
         }),
         Command::V2Auth(change) => Operation::V2Auth(v2auth::record(change)),
+        Command::Auth(change) => Operation::Auth(auth::record(change)),
     };
-    CommandRecord { operation: Some(operation) }.encode_length_delimited_to_vec().into()
+    let mut record = CommandRecord { operation: Some(operation), ..CommandRecord::default() };
+    match author {
+        Author::Nobody => {}
+        Author::User(identity) => {
+            (record.user, record.auth_revision) = (identity.user.clone(), identity.revision);
+        }
+        Author::Member => record.chore = true,
+    }
+    record.encode_length_delimited_to_vec().into()
 }
 
 fn revocations_row(leases: &[Revocation], prefix: Option<Bytes>) -> RevocationsRow {

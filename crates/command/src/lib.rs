@@ -7,6 +7,7 @@
 //! decided by the proposer and written down here.
 //! INVARIANT: an encoding, once released, decodes to the same command for ever.
 
+mod auth;
 mod decode;
 mod encode;
 mod outcome;
@@ -16,9 +17,9 @@ mod v2auth;
 use bytes::Bytes;
 use types::v2::{self, Timestamp};
 
-use types::{AlarmKind, DeleteRange, Index, LeaseId, MemberId, MemberRecord, Put, Txn};
+use types::{AlarmKind, AuthChange, Author, DeleteRange, Index, LeaseId, MemberId, MemberRecord, Put, Txn};
 
-pub use decode::{DecodeError, decode_run};
+pub use decode::{DecodeError, decode_run, decode_signed};
 pub use outcome::{Bridged, Effect, Granted, Outcome, Refused};
 
 /// Something that changes replicated state.
@@ -95,6 +96,17 @@ pub enum Command {
     CheckpointLeases(Vec<Checkpoint>),
     /// Changes the users and roles of v2; passwords are hashes, made by the proposer.
     V2Auth(types::v2auth::Change),
+    /// Changes the users and roles of v3; passwords are hashes, made by the proposer.
+    Auth(AuthChange),
+}
+
+/// A command and who it is from, which decides what it may do when it is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// Who.
+    pub author: Author,
+    /// What.
+    pub command: Command,
 }
 
 /// A lease that is to end.
@@ -121,9 +133,14 @@ pub struct Checkpoint {
 pub const OVERHEAD_BYTES_MAX: usize = 64;
 
 impl Command {
-    /// The command as it stands in the log, with its length before it.
+    /// The command as it stands in the log, with its length before it; from nobody.
     pub fn encode(&self) -> Bytes {
-        encode::encode(self)
+        self.encode_by(&Author::Nobody)
+    }
+
+    /// The same, from `author`.
+    pub fn encode_by(&self, author: &Author) -> Bytes {
+        encode::encode(self, author)
     }
 }
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use types::v2::{self, Timestamp};
 use types::v2auth;
-use types::{Alarm, DeleteReply, Index, LeaseId, MemberRecord, MemberRefusal, PutReply, Revision, TxnReply};
+use types::{
+    Alarm, AuthDone, AuthRefusal, DeleteReply, Index, LeaseId, MemberRecord, MemberRefusal, PutReply,
+    Revision, TxnReply,
+};
 
 use crate::Checkpoint;
 
@@ -54,6 +57,8 @@ pub enum Effect {
     Checkpointed(Vec<Checkpoint>),
     /// The users and roles of v2 were changed, or not; refusals count as an answer.
     V2Auth(Result<v2auth::Changed, v2auth::Refusal>),
+    /// Users or roles were changed, or a token was given.
+    Auth(AuthDone),
 }
 
 /// What a v2 write on v3's keys did.
@@ -103,4 +108,6 @@ pub enum Refused {
     TooManyLeases,
     /// The list of members does not change like this.
     Member(MemberRefusal),
+    /// Users and roles do not change like this; or who it is from may not do it.
+    Auth(AuthRefusal),
 }

@@ -7,8 +7,16 @@ use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct CommandRecord {
-    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20")]
+    #[prost(oneof = "Operation", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20, 21")]
     pub(crate) operation: Option<Operation>,
+    /// Whose command it is, as of which auth revision; empty for nobody's.
+    #[prost(string, tag = "16")]
+    pub(crate) user: String,
+    #[prost(uint64, tag = "17")]
+    pub(crate) auth_revision: u64,
+    /// It is a chore of a member.
+    #[prost(bool, tag = "18")]
+    pub(crate) chore: bool,
 }
 
 #[derive(Clone, PartialEq, Oneof)]
@@ -43,6 +51,8 @@ pub(crate) enum Operation {
     CheckpointLeases(CheckpointsRow),
     #[prost(message, tag = "20")]
     V2Auth(V2AuthRecord),
+    #[prost(message, tag = "21")]
+    Auth(AuthRecord),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -309,4 +319,25 @@ pub(crate) struct RightsRow {
 pub(crate) struct TextsRow {
     #[prost(string, repeated, tag = "1")]
     pub(crate) texts: Vec<String>,
+}
+
+/// `kind`: 1 enable, 2 disable, 3 add user, 4 delete user, 5 set password, 6 grant role, 7 revoke role, 8 add role,
+/// 9 delete role, 10 grant permission, 11 revoke permission, 12 authenticate. `name` is the user's, of kinds 8 to 11
+/// the role's; `text` is a role, a hash or a token. `access`: 0 read, 1 write, 2 both.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct AuthRecord {
+    #[prost(uint32, tag = "1")]
+    pub(crate) kind: u32,
+    #[prost(string, tag = "2")]
+    pub(crate) name: String,
+    #[prost(string, optional, tag = "3")]
+    pub(crate) text: Option<String>,
+    #[prost(uint32, tag = "4")]
+    pub(crate) access: u32,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub(crate) key: Bytes,
+    #[prost(bytes = "bytes", tag = "6")]
+    pub(crate) range_end: Bytes,
+    #[prost(uint64, tag = "7")]
+    pub(crate) revision: u64,
 }

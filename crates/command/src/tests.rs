@@ -109,6 +109,7 @@ fn samples() -> Vec<Command> {
         let leases = vec![Revocation { id: LeaseId(1), born: Some(Index(300)) }];
         samples.push(Command::ExpireBridged { prefix, leases });
     }
+    samples.extend(changes_of_users().into_iter().map(Command::Auth));
     samples.extend(v2.map(|write| Command::V2 { write, now: Timestamp(9) }));
     samples.extend(v2auth_changes().map(Command::V2Auth));
     samples
@@ -137,6 +138,43 @@ fn v2auth_changes() -> [Change; 11] {
 fn runs_are_joined_by_joining_bytes() {
     let joined: Vec<u8> = samples().iter().flat_map(|command| command.encode().to_vec()).collect();
     assert_eq!(decode_run(joined.into()).expect("decodes"), samples());
+}
+
+#[test]
+fn who_it_is_from_goes_with_a_command() {
+    let authors = [
+        Author::Nobody,
+        Author::Member,
+        Author::User(types::Identity { user: "alice".into(), revision: u64::MAX }),
+    ];
+    for (command, author) in samples().into_iter().zip(authors.into_iter().cycle()) {
+        let signed = Signed { author: author.clone(), command };
+        assert_eq!(decode_signed(signed.command.encode_by(&author)).expect("decodes"), [signed]);
+    }
+}
+
+fn changes_of_users() -> Vec<AuthChange> {
+    let (name, role) = (|| "alice".to_owned(), || "r".to_owned());
+    let permission = types::Permission {
+        access: types::Access::Write,
+        key: Bytes::from_static(b"a"),
+        range_end: Bytes::from_static(b"\0"),
+    };
+    vec![
+        AuthChange::Enable,
+        AuthChange::Disable,
+        AuthChange::AddUser { name: name(), hash: Some("$2a$".into()) },
+        AuthChange::AddUser { name: name(), hash: None },
+        AuthChange::DeleteUser { name: name() },
+        AuthChange::SetPassword { name: name(), hash: String::new() },
+        AuthChange::GrantRole { user: name(), role: role() },
+        AuthChange::RevokeRole { user: name(), role: role() },
+        AuthChange::AddRole { name: role() },
+        AuthChange::DeleteRole { name: role() },
+        AuthChange::GrantPermission { role: role(), permission },
+        AuthChange::RevokePermission { role: role(), key: "a".into(), range_end: Bytes::new() },
+        AuthChange::Authenticate { user: name(), token: "abc".into(), revision: 7 },
+    ]
 }
 
 #[test]

@@ -69,6 +69,12 @@ pub struct Config {
     pub lease_checkpoints: bool,
     /// The gates as they stand, for those who ask.
     pub gates: Gates,
+    /// How tokens are made.
+    pub auth_tokens: auth::tokens::Options,
+    /// How long a simple one lives after its last use.
+    pub auth_token_ttl: Duration,
+    /// The work that the hash of a password costs, as it was asked for.
+    pub bcrypt_cost: u64,
     /// Whether to go on alone.
     pub force_new_cluster: bool,
     /// What the log leaves out.
@@ -187,6 +193,9 @@ pub enum ConfigError {
         "cannot set --experimental-watch-progress-notify-interval and --watch-progress-notify-interval at the same time, please use --watch-progress-notify-interval only"
     )]
     TwoProgressNames,
+    /// Tokens that nobody could make.
+    #[error(transparent)]
+    AuthToken(auth::tokens::OptionsError),
     /// Two places of which one is a name for the other.
     #[error("multi logoutput for \"default\" is not supported yet")]
     LogOutputs,
@@ -245,6 +254,9 @@ impl Config {
             doors: doors(settings),
             lease_checkpoints: lease_checkpoints(settings, &gates)?,
             gates,
+            auth_tokens: auth_tokens(settings)?,
+            auth_token_ttl: Duration::from_secs(number(settings, "auth-token-ttl")),
+            bcrypt_cost: number(settings, "bcrypt-cost"),
             force_new_cluster: yes(settings, "force-new-cluster"),
             log_level: settings.value("log-level").parse().unwrap_or_default(),
             log_outputs: log_outputs(settings.value("log-outputs"))?,
@@ -301,6 +313,11 @@ fn feature(
         return Err(ConfigError::FlagAndGate { flag, set, gate, is_open });
     }
     Ok(is_open || set)
+}
+
+fn auth_tokens(settings: &Settings) -> Result<auth::tokens::Options, ConfigError> {
+    let duration = |text: &str| parse_duration(text);
+    auth::tokens::Options::parse(settings.value("auth-token"), duration).map_err(ConfigError::AuthToken)
 }
 
 /// Heartbeat and election time-out in ms.

@@ -314,6 +314,27 @@ pub static FLAGS: &[Flag] = &[
     ignored(flag(Clustering, "proxy-read-timeout", Unsigned, "0", "Accepted for etcd's sake."), NO_PROXY),
     flag(
         Security,
+        "auth-token",
+        Text,
+        "simple",
+        "How tokens are made: simple, or jwt,sign-method=…,pub-key=…,priv-key=…,ttl=… with keys in PEM files.",
+    ),
+    flag(
+        Security,
+        "auth-token-ttl",
+        Unsigned,
+        "300",
+        "How long a simple token lives after its last use, in s.",
+    ),
+    flag(
+        Security,
+        "bcrypt-cost",
+        Unsigned,
+        "10",
+        "The work that the hash of a password costs: two to this power, from 4 to 31.",
+    ),
+    flag(
+        Security,
         "cert-file",
         Text,
         "",

@@ -7,7 +7,7 @@ pub mod program;
 
 pub mod health;
 
-pub mod command_line;
+mod command_line;
 pub mod config;
 pub mod flags;
 pub mod gates;
@@ -19,3 +19,4 @@ pub mod listen;
 pub mod member;
 pub mod notify;
 pub mod peer;
+pub mod tokens;

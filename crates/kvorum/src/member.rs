@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use api::Consistency;
+use auth::tokens::Tokens;
 use bootstrap::{Beginning, BootstrapError, Plan, Source};
 use server::folder::{self, Folder, FolderError};
 use server::{Member, StartError};
@@ -56,6 +57,9 @@ pub enum LaunchError {
     /// How to begin.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// Tokens.
+    #[error(transparent)]
+    Auth(#[from] crate::tokens::AuthError),
     /// The member itself.
     #[error("{}", chain(.0))]
     Start(#[from] StartError),
@@ -86,6 +90,7 @@ impl Running {
     /// Takes ports and folder, finds out how to begin where there is no data, and starts the member. Clients may
     /// connect from now on and wait.
     pub async fn launch(config: &Config) -> Result<Self, LaunchError> {
+        let tokens = Arc::new(crate::tokens::tokens(config)?);
         let registry = Registry::new();
         // Certificates that are in files are looked at before anything is done; others are made in the data folder.
         let are_made = config.client_security.makes_its_own() || config.peer_security.makes_its_own();
@@ -117,7 +122,7 @@ impl Running {
         let peer_lane = Lanes::start(["peers".to_owned()])?;
         let [peer_runtime] = peer_lane.handles() else { unreachable!("one name, one thread") };
         tell_gates(&registry, &config.gates);
-        let mut settings = server_config(config, beginning, registry.clone(), peer_runtime.clone());
+        let mut settings = server_config(config, beginning, registry.clone(), peer_runtime.clone(), tokens);
         settings.peer_tls.clone_from(&keys.calling);
         let start = move || Member::start(&settings, &folder).map(|member| (member, folder));
         let started = tokio::task::spawn_blocking(start);
@@ -247,7 +252,13 @@ async fn inspect(keys: Keys) {
     }
 }
 
-fn server_config(config: &Config, beginning: Beginning, registry: Registry, peers: Handle) -> server::Config {
+fn server_config(
+    config: &Config,
+    beginning: Beginning,
+    registry: Registry,
+    peers: Handle,
+    tokens: Arc<Tokens>,
+) -> server::Config {
     server::Config {
         name: config.name.clone(),
         member: beginning.member,
@@ -275,6 +286,8 @@ fn server_config(config: &Config, beginning: Beginning, registry: Registry, peer
         segment_bytes: SEGMENT_BYTES,
         replay_bytes_max: REPLAY_BYTES_MAX,
         log_bytes_kept: LOG_BYTES_KEPT,
+        tokens,
+        bcrypt_cost: crate::tokens::bcrypt_cost(config),
         clock: Arc::new(SystemClock),
         registry,
     }

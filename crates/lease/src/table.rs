@@ -137,6 +137,16 @@ impl Leases {
         keys.map(|key| Bytes::copy_from_slice(key)).collect()
     }
 
+    /// Whether `is_so` of every key that ends with a lease; of none there is.
+    pub fn all_keys(&self, id: LeaseId, mut is_so: impl FnMut(&[u8]) -> bool) -> bool {
+        self.table.read().get(&id).is_none_or(|lease| lease.keys.iter().all(|key| is_so(key)))
+    }
+
+    /// Whether `is_so` of every key that ends with any lease.
+    pub fn all_attached(&self, mut is_so: impl FnMut(&[u8]) -> bool) -> bool {
+        self.table.read().values().flat_map(|lease| &lease.keys).all(|key| is_so(key))
+    }
+
     /// How many leases there are.
     pub fn len(&self) -> usize {
         self.table.read().len()

@@ -22,9 +22,10 @@ use snap::SnapshotId;
 use stdx::chain;
 use telemetry::Histogram;
 use transport::{Peer, Transport};
-use types::{Alarm, AlarmKind, MemberId};
+use types::{Alarm, AlarmKind, AuthDone, MemberId};
 
 use crate::bridging::Bridging;
+use crate::doorkeeper::Doorkeeper;
 use crate::errand::Errand;
 use crate::fetch::Fetcher;
 use crate::lessor::Keeper;
@@ -72,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) errands: Arc<Mailbox<Errand>>,
     pub(crate) waits: Arc<Waits>,
     pub(crate) bridging: Arc<Bridging>,
+    pub(crate) doorkeeper: Arc<Doorkeeper>,
     // Nothing if the database is not in a folder.
     pub(crate) site: Option<Arc<Site>>,
 }
@@ -160,6 +162,9 @@ impl Applier {
         self.parts.waits.resume(&old, &rooms);
         stairs.machine = machine;
         self.parts.window.replace(stairs.machine.mvcc());
+        // What was given or taken meanwhile is not told; a client whose token is gone asks for another.
+        self.parts.doorkeeper.forget_all();
+        self.parts.window.rouse();
         self.look_at_members();
         self.look_at_alarms();
         self.parts.shared.set_applied(id.index, 0);
@@ -286,6 +291,12 @@ impl Applier {
                 _ => {}
             }
             self.parts.bridging.compare(outcome);
+            if let Ok(Effect::Auth(done)) = &outcome.result {
+                self.parts.doorkeeper.learn(done);
+                if !matches!(done, AuthDone::Token { .. }) {
+                    self.parts.window.rouse();
+                }
+            }
             members |= matches!(outcome.result, Ok(Effect::Members(_)));
             alarms |= matches!(outcome.result, Ok(Effect::Alarms(_)));
             if let Ok(Effect::V2(Ok(events))) = &outcome.result {

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use types::v2::{self, Timestamp};
 use types::{MemberId, MemberRefusal, RangeQuery, Revision};
 
+use crate::doorkeeper;
 use crate::member::{House, Member, let_others_in};
 use crate::rooms::{Rooms, Wing};
 use crate::ticket::{Led, WriteTicket};
@@ -249,6 +250,7 @@ pub(crate) fn done(result: Result<Effect, Refused>) -> Result<Effect, Fault> {
         Refused::LeaseTtlTooLarge => Fault::LeaseTtlTooLarge,
         Refused::TooManyLeases => Fault::TooManyLeases,
         Refused::Member(why) => refusal(why),
+        Refused::Auth(why) => doorkeeper::refused(why),
     })
 }
 

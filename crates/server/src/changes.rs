@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use api::{Added, Consistency, Fault, Reply};
+use api::{Added, Caller, Consistency, Fault, Reply};
 use command::{Command, Effect};
 use consensus::Kind;
 use members::{Change, HEALTH_INTERVAL, Reach, Risk, check_strictly, joining_id};
@@ -19,20 +19,29 @@ const LOOK: Duration = Duration::from_millis(2);
 
 impl Member {
     /// Adds a member, with an id of its own.
-    pub(crate) async fn add(&self, peer_urls: &[MemberUrl], learner: bool) -> Result<Reply<Added>, Fault> {
+    pub(crate) async fn add(
+        &self,
+        caller: &Caller,
+        peer_urls: &[MemberUrl],
+        learner: bool,
+    ) -> Result<Reply<Added>, Fault> {
         if peer_urls.is_empty() {
             return Err(Fault::BadMemberUrls);
         }
         let peer_urls: Vec<String> = peer_urls.iter().map(ToString::to_string).collect();
         let id = joining_id(&peer_urls, self.clock.wall_ns() / 1_000_000_000);
         let member = MemberRecord { id, name: String::new(), peer_urls, client_urls: Vec::new(), learner };
-        let reply = self.change(Change::Add(member.clone())).await?;
+        let reply = self.change(caller, Change::Add(member.clone())).await?;
         Ok(Reply { header: reply.header, body: Added { member, members: reply.body } })
     }
 
     /// Lets a learner vote. Whether it has enough of the log, the leader says.
-    pub(crate) async fn promote(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
-        let reply = self.change(Change::Promote(id)).await;
+    pub(crate) async fn promote(
+        &self,
+        caller: &Caller,
+        id: MemberId,
+    ) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        let reply = self.change(caller, Change::Promote(id)).await;
         match &reply {
             Ok(_) => self.measures.promoted.increment(1),
             Err(_) => self.measures.promotions_failed.increment(1),
@@ -41,11 +50,17 @@ impl Member {
     }
 
     /// Makes a change if it is legal, and tells who is there then.
-    pub(crate) async fn change(&self, change: Change) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+    pub(crate) async fn change(
+        &self,
+        caller: &Caller,
+        change: Change,
+    ) -> Result<Reply<Vec<MemberRecord>>, Fault> {
+        self.house.admit_root(caller)?;
         // On what this member knows, as in etcd: a cluster that waits for a member to start says so at once, and
         // not that the request timed out.
         self.check_strictly(&change)?;
         self.catch_up(Consistency::Linearizable).await?;
+        self.house.admit_root(caller)?;
         self.judge(&change)?;
         self.check_strictly(&change)?;
         let (command, kind) = match change {
@@ -66,7 +81,7 @@ impl Member {
             // The others need not find out that their leader is gone.
             self.retire().await;
         }
-        let outcome = self.propose(command.encode(), kind).await?;
+        let outcome = self.propose_for(caller, command, kind, false).await?;
         match done(outcome.result)? {
             // The header of the Cluster service carries no revision.
             Effect::Members(members) => Ok(self.reply(Revision::default(), members)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::tokens::Tokens;
 use stdx::Clock;
 use telemetry::Registry;
 use types::{ClusterId, Limits, MemberId, MemberRecord};
@@ -75,6 +76,10 @@ pub struct Config {
     /// How often a leader has the time that leases have left written down, so that the next one goes on from there;
     /// `None` is never.
     pub lease_checkpoint_every: Option<Duration>,
+    /// How tokens are made, and known again.
+    pub tokens: Arc<Tokens>,
+    /// The work that the hash of a new password costs: two to this power.
+    pub bcrypt_cost: u32,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where this member's metrics go.

@@ -1,16 +1,15 @@
-//! The member as the gateway knows it: each request as a command or a read, and its answer with a header.
+//! The member as the gateway knows it, called by nobody in particular. What is guarded is done for a caller, here for
+//! nobody; [`Guest`] is the member as one caller sees it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use api::{
-    Added, AlarmAction, Compact, Consistency, Downgrade, Fault, Grant, Header, KvHash, LeaseStatus,
-    RaftStats, RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth, V2Reply, V2Ttl, V2Watching,
-    WatchStream,
+    Added, AlarmAction, AuthReply, AuthRequest, Caller, Compact, Consistency, Downgrade, Fault, Grant,
+    Header, KvHash, LeaseStatus, RaftStats, RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth,
+    V2Reply, V2Ttl, V2Watching, WatchStream,
 };
 use async_trait::async_trait;
 use command::{Command, Effect};
-use consensus::Kind;
 use members::Change;
 use types::v2::{self, Expiry, Write};
 use types::{
@@ -19,14 +18,23 @@ use types::{
 };
 
 use crate::asking::{done, odd};
+use crate::doorkeeper::NOBODY;
+use crate::guest::Guest;
 use crate::member::Member;
 use crate::tally;
 
 #[async_trait]
 impl api::Member for Member {
-    fn for_caller(self: Arc<Self>, _caller: api::Caller) -> Arc<dyn api::Member> {
-        // Nobody can be asked for proof yet.
-        self
+    fn guards(&self) -> bool {
+        self.house.wing.look().auth.is_enabled()
+    }
+
+    fn for_caller(self: Arc<Self>, caller: Caller) -> Arc<dyn api::Member> {
+        Arc::new(Guest::new(self, caller))
+    }
+
+    async fn auth(&self, request: AuthRequest) -> Result<Reply<AuthReply>, Fault> {
+        self.auth_for(&NOBODY, request).await
     }
 
     fn header(&self) -> Header {
@@ -46,82 +54,33 @@ impl api::Member for Member {
     }
 
     async fn range(&self, query: RangeQuery, consistency: Consistency) -> Result<Reply<RangeReply>, Fault> {
-        self.linearize(consistency).await?;
-        self.measures.tally.range();
-        let (revision, reply) = if self.is_small(&query) {
-            self.house.wing.look().mvcc.range(&query)
-        } else {
-            self.aside(move |rooms| rooms.mvcc.range(&query)).await?
-        }
-        .map_err(|error| self.unreadable(error))?;
-        Ok(self.reply(revision, reply))
+        self.range_for(&NOBODY, query, consistency).await
     }
 
     async fn put(&self, put: Put) -> Result<Reply<PutReply>, Fault> {
-        let outcome = self.write(Command::Put(put)).await?;
-        match done(outcome.result)? {
-            Effect::Put(reply) => Ok(self.reply(outcome.revision, reply)),
-            _ => Err(odd()),
-        }
+        self.put_for(&NOBODY, put).await
     }
 
     async fn delete_range(&self, delete: DeleteRange) -> Result<Reply<DeleteReply>, Fault> {
-        let outcome = self.write(Command::DeleteRange(delete)).await?;
-        match done(outcome.result)? {
-            Effect::DeleteRange(reply) => Ok(self.reply(outcome.revision, reply)),
-            _ => Err(odd()),
-        }
+        self.delete_range_for(&NOBODY, delete).await
     }
 
     async fn txn(&self, txn: Txn, serializable_reads: bool) -> Result<Reply<TxnReply>, Fault> {
-        if txn.is_read_only() {
-            let consistency =
-                if serializable_reads { Consistency::Serializable } else { Consistency::Linearizable };
-            self.linearize(consistency).await?;
-            let (revision, reply) = self
-                .aside(move |rooms| rooms.mvcc.read_txn(&txn))
-                .await?
-                .map_err(|error| self.unreadable(error))?;
-            self.measures.tally.read_txn(&reply);
-            return Ok(self.reply(revision, reply));
-        }
-        let outcome = self.write(Command::Txn(txn)).await?;
-        match done(outcome.result)? {
-            Effect::Txn(reply) => Ok(self.reply(outcome.revision, reply)),
-            _ => Err(odd()),
-        }
+        self.txn_for(&NOBODY, txn, serializable_reads).await
     }
 
     async fn compact(&self, compact: Compact) -> Result<Reply<()>, Fault> {
-        let outcome = self.write(Command::Compact(compact.revision)).await?;
-        done(outcome.result)?;
-        if compact.physical
-            && let Some(revision) = Revision::from_wire(compact.revision)
-        {
-            tokio::select! {
-                () = self.house.shared.swept(revision) => {}
-                _ = self.house.shared.ended() => return Err(Fault::Stopped),
-            }
-        }
-        Ok(self.reply(outcome.revision, ()))
+        self.compact_for(&NOBODY, compact).await
     }
 
     async fn hash(&self) -> Result<Reply<u32>, Fault> {
-        let began = Instant::now();
-        let hash = self.aside(|rooms| rooms.mvcc.hash()).await?.map_err(|error| self.unreadable(error))?;
-        self.measures.work.hash.record(began.elapsed());
-        Ok(self.reply(self.revision(), hash))
+        self.house.admit_root(&NOBODY)?;
+        self.whole_hash().await
     }
 
     async fn hash_kv(&self, revision: Option<Revision>) -> Result<Reply<KvHash>, Fault> {
-        let began = Instant::now();
-        let hash = self
-            .aside(move |rooms| rooms.mvcc.hash_kv(revision))
-            .await?
-            .map_err(|error| self.unreadable(error))?;
-        self.measures.work.hash_kv.record(began.elapsed());
-        let body = KvHash { hash: hash.hash, compacted: hash.compacted, revision: hash.revision };
-        Ok(self.reply(self.revision(), body))
+        self.house.admit_root(&NOBODY)?;
+        self.history_hash(revision).await
     }
 
     async fn status(&self) -> Result<Reply<Status>, Fault> {
@@ -154,11 +113,11 @@ impl api::Member for Member {
     }
 
     async fn member_add(&self, peer_urls: Vec<MemberUrl>, learner: bool) -> Result<Reply<Added>, Fault> {
-        self.add(&peer_urls, learner).await
+        self.add(&NOBODY, &peer_urls, learner).await
     }
 
     async fn member_remove(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
-        self.change(Change::Remove(id)).await
+        self.change(&NOBODY, Change::Remove(id)).await
     }
 
     async fn member_update(
@@ -167,34 +126,20 @@ impl api::Member for Member {
         peer_urls: Vec<MemberUrl>,
     ) -> Result<Reply<Vec<MemberRecord>>, Fault> {
         let peer_urls = peer_urls.iter().map(ToString::to_string).collect();
-        self.change(Change::Update { id, peer_urls }).await
+        self.change(&NOBODY, Change::Update { id, peer_urls }).await
     }
 
     async fn member_promote(&self, id: MemberId) -> Result<Reply<Vec<MemberRecord>>, Fault> {
-        self.promote(id).await
+        self.promote(&NOBODY, id).await
     }
 
     async fn move_leader(&self, target: MemberId) -> Result<(), Fault> {
+        self.house.admit_root(&NOBODY)?;
         self.hand_over(target).await
     }
 
     async fn alarm(&self, action: AlarmAction) -> Result<Reply<Vec<Alarm>>, Fault> {
-        let (raise, alarm) = match action {
-            AlarmAction::Get(kind) => {
-                self.catch_up(Consistency::Linearizable).await?;
-                let mut alarms = self.house.wing.look().alarms.list();
-                alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
-                return Ok(self.reply(self.revision(), alarms));
-            }
-            AlarmAction::Raise(alarm) => (true, alarm),
-            AlarmAction::Lower(alarm) => (false, alarm),
-        };
-        let command = Command::Alarm { raise, member: alarm.member, kind: alarm.kind };
-        let outcome = self.propose(command.encode(), Kind::Normal).await?;
-        match done(outcome.result)? {
-            Effect::Alarms(alarms) => Ok(self.reply(outcome.revision, alarms)),
-            _ => Err(odd()),
-        }
+        self.alarm_for(&NOBODY, action).await
     }
 
     async fn range_stream(
@@ -202,39 +147,42 @@ impl api::Member for Member {
         query: RangeQuery,
         consistency: Consistency,
     ) -> Result<Box<dyn RangeStream>, Fault> {
-        self.parts(query, consistency).await
+        self.parts(&NOBODY, query, consistency).await
     }
 
     async fn snapshot(&self) -> Result<Box<dyn SnapshotStream>, Fault> {
+        self.house.admit_root(&NOBODY)?;
         self.export().await
     }
 
     async fn defragment(&self) -> Result<(), Fault> {
+        self.house.admit_root(&NOBODY)?;
         self.give_room_back()
     }
 
     async fn downgrade(&self, action: Downgrade) -> Result<Reply<String>, Fault> {
+        self.house.admit_root(&NOBODY)?;
         self.judge_downgrade(&action)
     }
 
     async fn lease_grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
-        self.grant(id, ttl).await
+        self.grant(&NOBODY, id, ttl).await
     }
 
     async fn lease_revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
-        self.revoke(id).await
+        self.revoke(&NOBODY, id).await
     }
 
     async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Result<Reply<Vec<i64>>, Fault> {
-        self.keep_alive(&ids).await
+        self.keep_alive(&NOBODY, &ids).await
     }
 
     async fn lease_time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
-        self.time_to_live(id, keys).await
+        self.time_to_live(&NOBODY, id, keys).await
     }
 
     async fn leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
-        self.list_leases().await
+        self.list_leases(&NOBODY).await
     }
 
     fn stats(&self) -> Option<Stats> {
@@ -286,7 +234,7 @@ impl api::Member for Member {
     }
 
     fn watch(&self, requires_leader: bool) -> Result<Box<dyn WatchStream>, Fault> {
-        Ok(Box::new(self.open_watches(requires_leader)?))
+        Ok(Box::new(self.open_watches(NOBODY.clone(), requires_leader)?))
     }
 
     fn v2_auth(&self) -> Option<&dyn V2Auth> {

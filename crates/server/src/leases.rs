@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use api::{Consistency, Fault, Grant, LeaseStatus, Reply};
+use api::{Caller, Consistency, Fault, Grant, LeaseStatus, Reply};
+use auth::Pass;
 use command::{Command, Effect, Revocation};
 use consensus::Kind;
+use lease::Leases;
 use tokio::time::Instant;
 use types::{LeaseId, MemberId};
 
@@ -19,10 +21,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 impl Member {
     /// Grants a lease.
-    pub(crate) async fn grant(&self, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
+    pub(crate) async fn grant(&self, caller: &Caller, id: LeaseId, ttl: i64) -> Result<Reply<Grant>, Fault> {
         let id = if id.is_some() { id } else { some_id() };
         let ttl = ttl.max(self.ttl_min());
-        let outcome = self.write(Command::GrantLease { id, ttl }).await?;
+        let outcome = self.write_for(caller, Command::GrantLease { id, ttl }).await?;
         match done(outcome.result)? {
             Effect::Granted { id, ttl, .. } => Ok(self.reply(outcome.revision, Grant { id, ttl })),
             _ => Err(odd()),
@@ -30,9 +32,9 @@ impl Member {
     }
 
     /// Ends a lease, whatever time it has left.
-    pub(crate) async fn revoke(&self, id: LeaseId) -> Result<Reply<()>, Fault> {
+    pub(crate) async fn revoke(&self, caller: &Caller, id: LeaseId) -> Result<Reply<()>, Fault> {
         let command = Command::RevokeLeases(vec![Revocation { id, born: None }]);
-        let outcome = self.write(command).await?;
+        let outcome = self.write_for(caller, command).await?;
         match done(outcome.result)? {
             Effect::Revoked(_) => Ok(self.reply(outcome.revision, ())),
             _ => Err(odd()),
@@ -40,15 +42,26 @@ impl Member {
     }
 
     /// All leases.
-    pub(crate) async fn list_leases(&self) -> Result<Reply<Vec<LeaseId>>, Fault> {
+    pub(crate) async fn list_leases(&self, caller: &Caller) -> Result<Reply<Vec<LeaseId>>, Fault> {
+        self.house.admit_user(caller)?;
         self.linearize(Consistency::Linearizable).await?;
+        // What ends with a lease that others have is theirs to know of.
+        self.look_over(caller, |pass, leases| leases.all_attached(|key| pass.reads(key)))?;
         let mut ids = self.house.wing.look().leases.ids();
         self.house.keeper.sort_by_time_left(&mut ids);
         Ok(self.reply(self.revision(), ids))
     }
 
     /// Gives leases their whole time again.
-    pub(crate) async fn keep_alive(&self, ids: &[LeaseId]) -> Result<Reply<Vec<i64>>, Fault> {
+    pub(crate) async fn keep_alive(
+        &self,
+        caller: &Caller,
+        ids: &[LeaseId],
+    ) -> Result<Reply<Vec<i64>>, Fault> {
+        self.house.admit_user(caller)?;
+        self.look_over(caller, |pass, leases| {
+            ids.iter().all(|id| leases.all_keys(*id, |key| pass.writes(key)))
+        })?;
         let mut times = self.ask_leader(Question::KeepAlive, ids).await?;
         // What etcd tells of a lease that is not there.
         times.iter_mut().filter(|time| **time == MISSING).for_each(|time| *time = 0);
@@ -56,7 +69,13 @@ impl Member {
     }
 
     /// How a lease stands: its keys as this member knows them, its time as the leader does.
-    pub(crate) async fn time_to_live(&self, id: LeaseId, keys: bool) -> Result<Reply<LeaseStatus>, Fault> {
+    pub(crate) async fn time_to_live(
+        &self,
+        caller: &Caller,
+        id: LeaseId,
+        keys: bool,
+    ) -> Result<Reply<LeaseStatus>, Fault> {
+        self.house.admit_user(caller)?;
         let leaderless = |fault| {
             // As etcd tells them apart.
             let nobody = self.house.shared.leader() == MemberId(0);
@@ -75,7 +94,23 @@ impl Member {
                 status.keys = self.house.wing.look().leases.keys(id);
             }
         }
+        if keys {
+            // Of what is told, after it was looked up: what is attached may have changed.
+            self.look_over(caller, |pass, leases| {
+                leases.all_keys(id, |key| pass.reads(key)) && status.keys.iter().all(|key| pass.reads(key))
+            })?;
+        }
         Ok(self.reply(self.revision(), status))
+    }
+
+    /// Whether somebody may know or do something with the keys of leases. Root may, and then no key is looked at.
+    fn look_over(&self, caller: &Caller, may: impl FnOnce(&Pass, &Leases) -> bool) -> Result<(), Fault> {
+        let rooms = self.house.wing.look();
+        if !rooms.auth.is_enabled() || self.house.admit_root(caller).is_ok() {
+            return Ok(());
+        }
+        let entry = self.house.enter(caller)?;
+        if may(&entry.pass, &rooms.leases) { Ok(()) } else { Err(Fault::PermissionDenied) }
     }
 
     /// What the leader answers about leases: a number for each.

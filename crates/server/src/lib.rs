@@ -17,13 +17,17 @@ mod bridging;
 mod changes;
 mod defragment;
 mod door;
+mod doorkeeper;
 mod downgrade;
 mod export;
+mod guest;
 mod leases;
 mod member;
 mod parts;
+mod requests;
 mod rooms;
 mod sending;
+mod users;
 mod v2auth;
 
 mod admission;
@@ -32,6 +36,7 @@ mod shared;
 mod ticket;
 mod waits;
 
+mod watch_guard;
 mod watching;
 mod window;
 

@@ -11,7 +11,7 @@ use stdx::{Clock, chain};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use transport::Transport;
-use types::{ClusterId, Limits, MemberId};
+use types::{Author, ClusterId, Limits, MemberId};
 
 use crate::admission::Admission;
 use crate::applier::Applier;
@@ -19,6 +19,7 @@ use crate::bridging::Bridging;
 use crate::courier::Courier;
 use crate::defragment::Defragmenter;
 use crate::depot::Depot;
+use crate::doorkeeper::Doorkeeper;
 use crate::errand::Errand;
 use crate::export::Exports;
 use crate::lessor::Keeper;
@@ -43,6 +44,7 @@ pub(crate) struct House {
     pub(crate) bridging: Arc<Bridging>,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) courier: Arc<Courier>,
+    pub(crate) doorkeeper: Arc<Doorkeeper>,
 }
 
 impl House {
@@ -58,7 +60,7 @@ impl House {
     /// Proposes a chore of the member's own.
     pub(crate) fn propose_chore(&self, command: &Command, kind: Kind, ticket: WriteTicket) {
         // Nobody else is about to enter from here: the nudge is dropped at once.
-        if self.driver.propose(command.encode(), kind, ticket).is_err() {
+        if self.driver.propose(command.encode_by(&Author::Member), kind, ticket).is_err() {
             tracing::debug!("a chore was not proposed: the member is busy or stopping");
         }
     }
@@ -95,6 +97,7 @@ pub struct Member {
     pub(crate) exports: Exports,
     pub(crate) defragmenter: Defragmenter,
     pub(crate) passwords: Arc<Passwords>,
+    pub(crate) bcrypt_cost: u32,
     pub(crate) errands: Arc<Mailbox<Errand>>,
     pub(crate) chores: Arc<Mailbox<()>>,
     pub(crate) peers: tokio::runtime::Handle,

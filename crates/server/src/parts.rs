@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use api::{Consistency, Fault, Header, RangeStream, Reply};
+use api::{Caller, Consistency, Fault, Header, RangeStream, Reply};
 use async_trait::async_trait;
 use mvcc::PageLimits;
 use types::{KeyRange, RangeQuery, RangeReply, Revision, SortOrder, SortTarget};
 
 use crate::asking::{self, LargeReads};
+use crate::doorkeeper::refused;
 use crate::member::{House, Member};
 
 /// A part ends with the pair that makes it this large, in bytes.
@@ -22,6 +23,9 @@ const PART_KEYS_MAX: usize = 16 << 10;
 /// See the module.
 struct Parts {
     house: Arc<House>,
+    caller: Caller,
+    /// What was asked for, which the caller must be allowed to read for as long as he does.
+    range: KeyRange,
     turns: LargeReads,
     header: Header,
     at: Revision,
@@ -39,6 +43,7 @@ impl Member {
     /// Begins to answer a range in parts.
     pub(crate) async fn parts(
         &self,
+        caller: &Caller,
         query: RangeQuery,
         consistency: Consistency,
     ) -> Result<Box<dyn RangeStream>, Fault> {
@@ -49,6 +54,7 @@ impl Member {
             return Err(Fault::StreamFiltered);
         }
         self.linearize(consistency).await?;
+        self.house.enter(caller)?.pass.read(&query.range).map_err(refused)?;
         self.measures.tally.range();
         let (range, limit) = (query.range.clone(), query.limit);
         let count_first = query.count_only || limit > 0;
@@ -63,6 +69,8 @@ impl Member {
         let left = if count_only { Some(0) } else { (limit > 0).then_some(limit) };
         Ok(Box::new(Parts {
             house: Arc::clone(&self.house),
+            caller: caller.clone(),
+            range: range.clone(),
             turns: Arc::clone(&self.large_reads),
             header: self.header_at(current),
             at,
@@ -82,6 +90,8 @@ impl RangeStream for Parts {
         if self.house.shared.has_ended() {
             return Err(Fault::Stopped);
         }
+        let entry = self.house.enter(&self.caller)?;
+        entry.pass.read(&self.range).map_err(refused)?;
         let keys_max = self.left.map_or(PART_KEYS_MAX, |left| PART_KEYS_MAX.min(left as usize));
         let (kvs, rest) = if keys_max == 0 {
             (Vec::new(), None)
@@ -95,6 +105,9 @@ impl RangeStream for Parts {
             .map_err(|error| self.house.unreadable(error))?;
             (page.kvs, page.rest)
         };
+        if !self.house.holds(&entry) {
+            self.house.enter(&self.caller)?.pass.read(&self.range).map_err(refused)?;
+        }
         self.sent += kvs.len() as u64;
         self.left = self.left.map(|left| left.saturating_sub(kvs.len() as u64));
         self.rest = rest.filter(|_| self.left != Some(0));

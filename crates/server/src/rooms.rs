@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use apply::{Fingerprints, Machine};
 use arc_swap::{ArcSwap, Guard};
+use auth::Auth;
 use lease::Leases;
 use members::Members;
 use mvcc::Mvcc;
@@ -23,6 +24,7 @@ pub(crate) struct Rooms {
     pub(crate) members: Arc<Members>,
     pub(crate) alarms: Arc<Alarms>,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) auth: Arc<Auth>,
     pub(crate) fingerprints: Arc<Fingerprints>,
 }
 
@@ -39,6 +41,7 @@ impl Rooms {
             members: Arc::clone(machine.members()),
             alarms: Arc::clone(machine.alarms()),
             leases: Arc::clone(machine.leases()),
+            auth: Arc::clone(machine.auth()),
             fingerprints: Arc::clone(machine.fingerprints()),
         })
     }

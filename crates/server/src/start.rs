@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::courier::{self, Courier};
 use crate::defragment::Defragmenter;
 use crate::depot::Depot;
+use crate::doorkeeper::Doorkeeper;
 use crate::errand::{self, Errand};
 use crate::export::Exports;
 use crate::fetch::Fetcher;
@@ -191,6 +192,7 @@ impl Member {
         let bridging = Arc::new(Bridging::new(config.v2_bridge_prefix.as_deref(), Arc::clone(&config.clock)));
         bridging.announce(&wing.look());
         let waits = Arc::new(Waits::new(Arc::clone(&bridging)));
+        let doorkeeper = Arc::new(Doorkeeper::new(Arc::clone(&config.tokens), Arc::clone(&config.clock)));
         let mut made = None;
         let driver = Driver::start(
             driver_config,
@@ -228,6 +230,7 @@ impl Member {
                     errands: Arc::clone(errands),
                     waits: Arc::clone(&waits),
                     bridging: Arc::clone(&bridging),
+                    doorkeeper: Arc::clone(&doorkeeper),
                     site: site.clone(),
                 };
                 let applier = Arc::new(Applier::new(machine, parts));
@@ -239,7 +242,8 @@ impl Member {
         let (applier, transport) = made.expect("the driver makes its sink before it runs");
         let courier = Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone());
         let courier = Arc::new(courier);
-        let house = Arc::new(House { driver, wing, shared, transport, waits, bridging, keeper, courier });
+        let house = House { driver, wing, shared, transport, waits, bridging, keeper, courier, doorkeeper };
+        let house = Arc::new(house);
         let shared = Arc::clone(&house.shared);
         config.peers.spawn(courier::serve(Arc::downgrade(&house), shared, id, inquired));
         let member = Arc::new(Self::assemble(config, ground, Made { house, window, applier }));
@@ -270,6 +274,7 @@ impl Member {
             depot: ground.depot,
             exports: Exports::default(),
             defragmenter: Defragmenter::default(),
+            bcrypt_cost: config.bcrypt_cost,
             passwords: Arc::new(Passwords::new(passwords::THREADS_MAX, passwords::QUEUE_MAX)),
             errands: ground.errands,
             chores: Arc::new(Mailbox::new()),

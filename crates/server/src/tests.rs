@@ -1,5 +1,6 @@
 //! A whole member, asked through the door: real threads on a real folder, or on disks that can fail.
 
+mod auth;
 mod cluster;
 mod leases;
 mod parts;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::{Compact, Consistency, Fault, Member as _, V2Ttl};
+use auth::tokens::{Simple, Tokens};
 use bytes::Bytes;
 use stdx::{Clock, ManualClock, SystemClock};
 use store::{Options, Store};
@@ -64,6 +66,8 @@ fn config() -> Config {
         segment_bytes: 1 << 20,
         replay_bytes_max: 64 << 20,
         log_bytes_kept: 64 << 20,
+        tokens: Arc::new(Tokens::Simple(Simple::new(Duration::from_mins(5)))),
+        bcrypt_cost: 4,
         clock: Arc::new(SystemClock),
         registry: Registry::new(),
     }

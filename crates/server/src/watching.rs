@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
-use api::{Fault, Header, WatchBody, WatchReply, WatchStream};
+use api::{Caller, Fault, Header, WatchBody, WatchReply, WatchStream};
 use types::{ClusterId, MemberId, WatchId, WatchSpec};
 use watch::{Body, End, Reply, Taken};
 
-use crate::member::Member;
-use crate::shared::Shared;
+use crate::member::{House, Member};
 use crate::tally::Tally;
+use crate::watch_guard::{Guard, reason};
 use crate::window::{ASKS_MAX, Ask, Seat, Window};
 
 /// See the module.
@@ -20,7 +20,8 @@ pub(crate) struct Stream {
     seat: Arc<Seat>,
     // Taken out and not asked for yet.
     replies: VecDeque<Reply>,
-    shared: Arc<Shared>,
+    guard: Guard,
+    house: Arc<House>,
     tally: Arc<Tally>,
     cluster: ClusterId,
     member: MemberId,
@@ -28,7 +29,7 @@ pub(crate) struct Stream {
 
 impl Member {
     /// Opens a stream of watches.
-    pub(crate) fn open_watches(&self, requires_leader: bool) -> Result<Stream, Fault> {
+    pub(crate) fn open_watches(&self, caller: Caller, requires_leader: bool) -> Result<Stream, Fault> {
         let shared = &self.house.shared;
         if shared.has_ended() {
             return Err(Fault::Stopped);
@@ -43,7 +44,8 @@ impl Member {
             seat: self.window.open(requires_leader)?,
             window: Arc::clone(&self.window),
             replies: VecDeque::new(),
-            shared: Arc::clone(shared),
+            guard: Guard::new(caller, &self.house),
+            house: Arc::clone(&self.house),
             tally: Arc::clone(&self.measures.tally),
             cluster: self.cluster,
             member: self.id,
@@ -61,8 +63,18 @@ impl Stream {
 
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Fault>> {
         loop {
+            for id in self.guard.look(&self.house)? {
+                self.ask(|seat| Ask::Cancel(seat, id));
+            }
+            if let Some(refused) = self.guard.take_refused() {
+                let revision = self.house.wing.look().mvcc.revision();
+                return Poll::Ready(Ok(Reply { id: WatchId::NONE, revision, body: Body::Refused(refused) }));
+            }
             if let Some(reply) = self.replies.pop_front() {
-                return Poll::Ready(Ok(reply));
+                if self.guard.lets_out(&reply) {
+                    return Poll::Ready(Ok(reply));
+                }
+                continue;
             }
             match self.seat.outbox.poll_take(context, &mut self.replies) {
                 Poll::Pending => return Poll::Pending,
@@ -81,6 +93,9 @@ impl Stream {
 
 impl WatchStream for Stream {
     fn create(&mut self, spec: WatchSpec) {
+        if !self.guard.admit(&self.house, &spec.range) {
+            return;
+        }
         self.ask(|seat| Ask::Create(seat, Box::new(spec)));
     }
 
@@ -95,8 +110,9 @@ impl WatchStream for Stream {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
         let Reply { id, revision, body } = ready!(self.poll_reply(context))?;
         let header =
-            Header { cluster: self.cluster, member: self.member, revision, term: self.shared.term() };
-        Poll::Ready(Ok(WatchReply { header, id, body: told(body) }))
+            Header { cluster: self.cluster, member: self.member, revision, term: self.house.shared.term() };
+        let denied = matches!(body, Body::Canceled { .. }) && self.guard.forget(id);
+        Poll::Ready(Ok(WatchReply { header, id, body: told(body, denied) }))
     }
 }
 
@@ -110,10 +126,13 @@ fn events_in(reply: &Reply) -> usize {
     if let Body::Events { events, .. } = &reply.body { events.len() } else { 0 }
 }
 
-fn told(body: Body) -> WatchBody {
+fn told(body: Body, denied: bool) -> WatchBody {
     match body {
         Body::Created => WatchBody::Created,
         Body::Refused(reason) => WatchBody::Refused { reason: reason.to_owned() },
+        Body::Canceled { .. } if denied => {
+            WatchBody::Canceled { compacted: None, reason: reason(&Fault::PermissionDenied).to_owned() }
+        }
         // etcd gives no reason: the revision says it.
         Body::Canceled { compacted } => WatchBody::Canceled { compacted, reason: String::new() },
         Body::Events { events, fragment } => WatchBody::Events { events, fragment },

@@ -57,6 +57,7 @@ pub(crate) enum Ask {
     Changes(Changes, usize),
     Lost,
     Rooms(Arc<Mvcc>),
+    Rouse,
     Fetched(Fetched),
 }
 
@@ -173,6 +174,13 @@ impl Window {
         self.put(Ask::Rooms(Arc::clone(mvcc)));
     }
 
+    /// Something changed about who may see what: every stream looks again.
+    pub(crate) fn rouse(&self) {
+        if self.streams.load(Ordering::SeqCst) > 0 {
+            self.put(Ask::Rouse);
+        }
+    }
+
     /// How many streams, watches and events there are.
     pub(crate) fn numbers(&self) -> Numbers {
         *self.numbers.lock()
@@ -269,6 +277,7 @@ impl Desk {
                 self.hub.lost();
             }
             Ask::Rooms(mvcc) => self.hub.replace(mvcc),
+            Ask::Rouse => self.hub.rouse(),
             Ask::Fetched(fetched) => self.hub.fetched(fetched)?,
         }
         Ok(())

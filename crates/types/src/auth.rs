@@ -162,3 +162,24 @@ pub struct Identity {
     /// The auth revision as of which he is known. Something that changed since then may concern him.
     pub revision: u64,
 }
+
+/// What came of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthDone {
+    /// It is done.
+    Changed,
+    /// And no token of this user counts any more.
+    Ended {
+        /// Who.
+        user: String,
+    },
+    /// And no token counts any more.
+    Disabled,
+    /// A token was given.
+    Token {
+        /// Whose.
+        user: String,
+        /// The token.
+        token: String,
+    },
+}

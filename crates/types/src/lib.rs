@@ -16,7 +16,7 @@ pub mod v2;
 pub mod v2auth;
 mod watch;
 
-pub use auth::{Access, AuthChange, AuthRefusal, Author, Identity, Permission, ROOT};
+pub use auth::{Access, AuthChange, AuthDone, AuthRefusal, Author, Identity, Permission, ROOT};
 pub use event::{Event, EventKind};
 pub use id::{ClusterId, LeaseId, MemberId};
 pub use key::{Key, KeyRange, RangeEnd};

@@ -156,6 +156,13 @@ impl Hub {
         }
     }
 
+    /// Has the reader of every stream look up, though there may be nothing for it.
+    pub fn rouse(&self) {
+        for (_, stream) in &self.streams {
+            stream.outbox.rouse();
+        }
+    }
+
     /// A watch begins. `now` is for those that want to know when nothing happens.
     pub fn create(&mut self, stream: StreamId, spec: &WatchSpec, now: Instant) {
         let Some(&at) = self.by_id.get(&stream) else { return };

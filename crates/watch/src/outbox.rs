@@ -165,6 +165,11 @@ impl Outbox {
         }
     }
 
+    /// Has the reader look, whatever there is.
+    pub(crate) fn rouse(&self) {
+        Self::wake(self.state.lock());
+    }
+
     /// Ends the stream; what waits is not delivered.
     pub fn end(&self, end: End) {
         let state = self.state.lock();

@@ -62,3 +62,18 @@ impl Door {
         self.serving.await.expect("serving does not panic");
     }
 }
+
+#[tokio::test]
+async fn a_token_reaches_the_member_with_and_without_bearer() {
+    let door = Door::open(Limits::default()).await;
+    door.fake.guards.store(true, std::sync::atomic::Ordering::Relaxed);
+    for header in ["Authorization: abc", "Authorization: Bearer abc", "Grpc-Metadata-Token: abc"] {
+        let body = r#"{"key":"YQ=="}"#;
+        let head = format!("POST /v3/kv/range HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header}\r\n");
+        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        door.exchange(request.as_bytes()).await;
+        let seen = door.fake.take_seen();
+        assert_eq!(seen.first().map(String::as_str), Some("called with abc"), "{header}: {seen:?}");
+    }
+    door.close().await;
+}
