@@ -36,9 +36,12 @@ pub(crate) fn admit(
         | Command::RemoveMember(_)
         | Command::UpdateMember { .. } => auth.admit_root(author),
         // Chores that clients cannot ask for, and v2, which has users of its own.
-        Command::SetMember(_) | Command::CheckpointLeases(_) | Command::V2 { .. } | Command::V2Auth(_) => {
-            Ok(())
-        }
+        Command::SetMember(_)
+        | Command::CheckpointLeases(_)
+        | Command::V2 { .. }
+        | Command::V2Auth(_)
+        | Command::BridgedV2 { .. }
+        | Command::ExpireBridged { .. } => Ok(()),
     }
 }
 
