@@ -16,7 +16,7 @@ use types::{AuthDone, AuthRefusal, Author, Identity, Secret};
 use crate::member::{House, Member};
 
 /// How often a request begins anew because users or roles changed under it.
-const ROUNDS_MAX: usize = 8;
+pub(crate) const ROUNDS_MAX: usize = 8;
 
 /// Somebody who did not say who he is.
 pub(crate) static NOBODY: Caller = Caller { token: None, peer_name: None };
@@ -179,24 +179,6 @@ impl Member {
             author = again;
         }
         self.propose(command.encode_by(&author), kind).await
-    }
-
-    /// Reads for somebody, and again if what he may see changed while it was read.
-    pub(crate) async fn read_for<T>(
-        &self,
-        caller: &Caller,
-        may: impl Fn(&Pass) -> Result<(), AuthRefusal>,
-        mut read: impl AsyncFnMut() -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        for _ in 0..ROUNDS_MAX {
-            let entry = self.house.enter(caller)?;
-            may(&entry.pass).map_err(refused)?;
-            let found = read().await;
-            if self.house.holds(&entry) {
-                return found;
-            }
-        }
-        Err(Fault::AuthOldRevision)
     }
 }
 

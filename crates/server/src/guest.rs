@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use api::{
     Added, AlarmAction, AuthReply, AuthRequest, Caller, Compact, Consistency, Downgrade, Fault, Grant,
-    Header, KvHash, LeaseStatus, Member as _, RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth,
-    V2Reply, V2Ttl, V2Watching, WatchStream,
+    Header, KvHash, LeaseStatus, RangeStream, Reply, SnapshotStream, Stats, Status, V2Auth, V2Reply, V2Ttl,
+    V2Watching, WatchStream,
 };
 use async_trait::async_trait;
 use members::Change;

@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use api::{AlarmAction, Caller, Compact, Consistency, Fault, KvHash, Reply};
 use apply::may_txn;
-use auth::Pass;
 use command::{Command, Effect};
 use consensus::Kind;
 use types::{
@@ -13,6 +12,7 @@ use types::{
 };
 
 use crate::asking::{done, odd};
+use crate::doorkeeper::{ROUNDS_MAX, refused};
 use crate::member::Member;
 
 impl Member {
@@ -25,17 +25,21 @@ impl Member {
     ) -> Result<Reply<RangeReply>, Fault> {
         self.linearize(consistency).await?;
         self.measures.tally.range();
-        let read = async || {
+        for _ in 0..ROUNDS_MAX {
+            let entry = self.house.enter(caller)?;
+            entry.pass.read(&query.range).map_err(refused)?;
             let found = if self.is_small(&query) {
                 self.house.wing.look().mvcc.range(&query)
             } else {
                 let query = query.clone();
                 self.aside(move |rooms| rooms.mvcc.range(&query)).await?
             };
-            found.map_err(|error| self.unreadable(error))
-        };
-        let (revision, reply) = self.read_for(caller, |pass| pass.read(&query.range), read).await?;
-        Ok(self.reply(revision, reply))
+            if self.house.holds(&entry) {
+                let (revision, reply) = found.map_err(|error| self.unreadable(error))?;
+                return Ok(self.reply(revision, reply));
+            }
+        }
+        Err(Fault::AuthOldRevision)
     }
 
     /// Writes a key.
@@ -72,15 +76,18 @@ impl Member {
                 if serializable_reads { Consistency::Serializable } else { Consistency::Linearizable };
             self.linearize(consistency).await?;
             let txn = Arc::new(txn);
-            let read = async || {
-                let txn = Arc::clone(&txn);
-                let found = self.aside(move |rooms| rooms.mvcc.read_txn(&txn)).await?;
-                found.map_err(|error| self.unreadable(error))
-            };
-            let may = |pass: &Pass| may_txn(pass, &self.house.wing.look().leases, &txn);
-            let (revision, reply) = self.read_for(caller, may, read).await?;
-            self.measures.tally.read_txn(&reply);
-            return Ok(self.reply(revision, reply));
+            for _ in 0..ROUNDS_MAX {
+                let entry = self.house.enter(caller)?;
+                may_txn(&entry.pass, &self.house.wing.look().leases, &txn).map_err(refused)?;
+                let reading = Arc::clone(&txn);
+                let found = self.aside(move |rooms| rooms.mvcc.read_txn(&reading)).await?;
+                if self.house.holds(&entry) {
+                    let (revision, reply) = found.map_err(|error| self.unreadable(error))?;
+                    self.measures.tally.read_txn(&reply);
+                    return Ok(self.reply(revision, reply));
+                }
+            }
+            return Err(Fault::AuthOldRevision);
         }
         let outcome = self.write_for(caller, Command::Txn(txn)).await?;
         match done(outcome.result)? {

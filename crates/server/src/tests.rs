@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::auth::tokens::{Simple, Tokens};
 use api::{Compact, Consistency, Fault, Member as _, V2Ttl};
-use auth::tokens::{Simple, Tokens};
 use bytes::Bytes;
 use stdx::{Clock, ManualClock, SystemClock};
 use store::{Options, Store};
