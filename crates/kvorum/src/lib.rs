@@ -7,7 +7,7 @@ pub mod program;
 
 pub mod health;
 
-mod command_line;
+pub mod command_line;
 pub mod config;
 pub mod flags;
 pub mod gates;
