@@ -1,6 +1,6 @@
 //! Who may do what, against a model that knows nothing of intervals: it looks at each key there could be.
 
-use auth::Auth;
+use ::auth::Auth;
 use command::Signed;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use types::{
