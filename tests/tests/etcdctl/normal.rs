@@ -51,7 +51,8 @@ pub(crate) fn normal(command: &str, ports: &Ports, output: &str) -> String {
         text = text.replace(&format!(":{port}"), &format!(":<{blank} port>"));
     }
     for field in FIELDS {
-        if !LIFETIME.contains(&field) || command.contains("timetolive") {
+        // What v2 says of time to live is what is left of it.
+        if !LIFETIME.contains(&field) || command.contains("timetolive") || command.starts_with("-o json") {
             text = blank_number(&text, field);
         }
     }
@@ -102,6 +103,9 @@ pub(crate) fn loose(output: &str) -> String {
 fn line(text: &str, numbers: bool) -> String {
     if text.starts_with('+') && text.chars().all(|char| "+-".contains(char)) {
         return "+".to_owned();
+    }
+    if let Some((_, said)) = text.split_once(" I | ").filter(|(date, _)| date.starts_with("20")) {
+        return format!("<date> I | {}", tokens(said));
     }
     if let Some(cluster) = text.strip_prefix("ETCD_INITIAL_CLUSTER=") {
         let mut members: Vec<&str> = cluster.trim_matches('"').split(',').collect();
@@ -170,9 +174,13 @@ fn token(word: &str) -> String {
 /// Blanks `"ts":"…"` and ids of clients in what etcdctl logs.
 fn dates(text: &str) -> String {
     let mut text = text.to_owned();
-    for (begin, end) in
-        [("\"size\":\"", "\""), ("\"ts\":", ","), ("endpoint://client-", "/"), ("etcd-endpoints://", "/")]
-    {
+    for (begin, end) in [
+        ("\"size\":\"", "\""),
+        ("\"expiration\":\"", "\""),
+        ("\"ts\":", ","),
+        ("endpoint://client-", "/"),
+        ("etcd-endpoints://", "/"),
+    ] {
         let Some((before, after)) = text.split_once(begin) else { continue };
         let Some((_, after)) = after.split_once(end) else { continue };
         text = format!("{before}{begin}<own>{end}{after}");

@@ -6,4 +6,5 @@ mod migrate;
 mod queue;
 mod subnets;
 mod tree;
+mod users;
 mod variables;
