@@ -181,8 +181,7 @@ impl Member {
         let Ground { cluster, id, ref errands, ref depot, ref site, ref measures } = ground;
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
-        let (mvcc, watchers) = (Arc::clone(machine.mvcc()), Arc::clone(&shared));
-        let window = Arc::new(Window::new(config.watch_limits(), mvcc, watchers, config.election));
+        let window = Arc::new(Window::new(config.watch_limits(), machine.mvcc(), &shared, config.election));
         let lease_measures = LeaseMeasures::new(&config.registry);
         let keeper =
             Arc::new(Keeper::new(Arc::clone(&config.clock), config.lease_checkpoint_every, lease_measures));

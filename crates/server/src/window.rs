@@ -87,15 +87,15 @@ pub(crate) struct Numbers {
 
 impl Window {
     /// `election` is the election timeout.
-    pub(crate) fn new(limits: Limits, mvcc: Arc<Mvcc>, shared: Arc<Shared>, election: Duration) -> Self {
+    pub(crate) fn new(limits: Limits, mvcc: &Arc<Mvcc>, shared: &Arc<Shared>, election: Duration) -> Self {
         let now = Instant::now();
-        let desk = Desk { hub: Hub::new(mvcc, limits), asks: Vec::new(), looked: now, led: now };
+        let desk = Desk { hub: Hub::new(Arc::clone(mvcc), limits), asks: Vec::new(), looked: now, led: now };
         Self {
             asks: Mailbox::new(),
             fetches: Mailbox::new(),
             desk: Mutex::new(desk),
             short: AtomicBool::new(true),
-            shared,
+            shared: Arc::clone(shared),
             election,
             streams: AtomicUsize::new(0),
             next: AtomicU64::new(0),
