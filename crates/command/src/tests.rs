@@ -33,28 +33,12 @@ fn checkpoint() -> Command {
     Command::CheckpointLeases(vec![Checkpoint { id: LeaseId(1), born: Index(300), remaining: 5 }])
 }
 
-fn samples() -> Vec<Command> {
-    let range = KeyRange::from_wire(key("a"), Bytes::from_static(b"z"));
-    let mut query = RangeQuery::of(range.clone());
-    query.at = Some(Revision(7));
-    query.mod_bounds.max = Some(Revision(u64::MAX));
-    let compare =
-        |target| Compare { range: KeyRange::single(key("c")), result: CompareResult::NotEqual, target };
-    let inner = Txn {
-        compare: vec![compare(CompareTarget::Mod(-1))],
-        success: vec![],
-        failure: vec![TxnOp::Put(put("n"))],
-    };
-    let txn = Txn {
-        compare: vec![compare(CompareTarget::Value(Bytes::new())), compare(CompareTarget::Lease(3))],
-        success: vec![TxnOp::Range(query), TxnOp::Put(put("p")), TxnOp::Txn(inner)],
-        failure: vec![TxnOp::Delete(DeleteRange { range: KeyRange::all(), prev_kv: true })],
-    };
+fn v2_writes() -> [Write; 8] {
     let path = Path::clean("/d/é");
     let expiry = Expiry::At(Timestamp(-5));
     let condition = Condition { prev_value: Some(Bytes::new()), prev_index: Some(0) };
     let value = Bytes::from_static(b"\xff");
-    let v2 = [
+    [
         Write::Set { path: path.clone(), value: value.clone(), dir: true, expiry, refresh: true },
         Write::Create {
             path: path.clone(),
@@ -75,7 +59,27 @@ fn samples() -> Vec<Command> {
         Write::CompareAndDelete { path, condition },
         Write::Expire { now: Timestamp(i64::MAX), nodes_max: u64::MAX },
         Write::Expire { now: Timestamp(1), nodes_max: 4096 },
-    ];
+    ]
+}
+
+fn samples() -> Vec<Command> {
+    let range = KeyRange::from_wire(key("a"), Bytes::from_static(b"z"));
+    let mut query = RangeQuery::of(range.clone());
+    query.at = Some(Revision(7));
+    query.mod_bounds.max = Some(Revision(u64::MAX));
+    let compare =
+        |target| Compare { range: KeyRange::single(key("c")), result: CompareResult::NotEqual, target };
+    let inner = Txn {
+        compare: vec![compare(CompareTarget::Mod(-1))],
+        success: vec![],
+        failure: vec![TxnOp::Put(put("n"))],
+    };
+    let txn = Txn {
+        compare: vec![compare(CompareTarget::Value(Bytes::new())), compare(CompareTarget::Lease(3))],
+        success: vec![TxnOp::Range(query), TxnOp::Put(put("p")), TxnOp::Txn(inner)],
+        failure: vec![TxnOp::Delete(DeleteRange { range: KeyRange::all(), prev_kv: true })],
+    };
+    let v2 = v2_writes();
     let mut samples = vec![
         Command::Put(put("k")),
         Command::DeleteRange(DeleteRange { range, prev_kv: false }),

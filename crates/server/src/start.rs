@@ -182,9 +182,7 @@ impl Member {
         let shared = Arc::new(Shared::new(machine.position().index));
         let wing = Arc::new(Wing::new(Rooms::of(&machine)));
         let window = Arc::new(Window::new(config.watch_limits(), machine.mvcc(), &shared, config.election));
-        let lease_measures = LeaseMeasures::new(&config.registry);
-        let keeper =
-            Arc::new(Keeper::new(Arc::clone(&config.clock), config.lease_checkpoint_every, lease_measures));
+        let keeper = keeper(config);
         let (inquiries, inquired) = courier::inquiries();
         let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
@@ -333,6 +331,11 @@ impl Member {
             learner: known.is_some_and(|member| member.learner),
         }
     }
+}
+
+fn keeper(config: &Config) -> Arc<Keeper> {
+    let measures = LeaseMeasures::new(&config.registry);
+    Arc::new(Keeper::new(Arc::clone(&config.clock), config.lease_checkpoint_every, measures))
 }
 
 fn peer_config(config: &Config, machine: &Machine, cluster: ClusterId, id: MemberId) -> transport::Config {
