@@ -30,7 +30,7 @@ const LEAD: Duration = Duration::from_secs(8);
 
 /// How late the last of them may go while the machine is somebody else's too. On a quiet one it is less than half a
 /// second, and the test says how much.
-const LATE_MAX: Duration = Duration::from_secs(10);
+const LATE_MAX: Duration = Duration::from_secs(30);
 
 fn addresses(cluster: &Cluster) -> Vec<SocketAddr> {
     (0..cluster.len()).map(|number| cluster.member(number).address()).collect()
@@ -116,10 +116,10 @@ fn a_hundred_thousand_go_in_one_second_on_all_members_and_in_time() -> anyhow::R
             .iter()
             .map(|address| {
                 scope.spawn(move || -> anyhow::Result<Duration> {
-                    let mut client = V2::new(&[*address], ahead + LONG);
+                    let mut client = V2::new(&[*address], ahead + LATE_MAX + LONG);
                     // Reason to sleep: until then nothing may go, and asking costs those who serve.
                     thread::sleep(last.saturating_sub(now()?).saturating_sub(Duration::from_millis(200)));
-                    let found = until(LONG, || match index(&mut client) {
+                    let found = until(LATE_MAX + LONG, || match index(&mut client) {
                         Ok(index) if index == end => now().ok(),
                         _ => None,
                     });
