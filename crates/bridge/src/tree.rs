@@ -330,16 +330,13 @@ pub(crate) fn time_of(lease: LeaseId, leases: &Leases, now: Timestamp) -> (Optio
     let Some(terms) = Some(lease).filter(|lease| lease.is_some()).and_then(|lease| leases.get(lease)) else {
         return (None, 0);
     };
-    match terms.deadline {
-        Some(at) => {
-            let left_ns = at.0.saturating_sub(now.0);
-            // Division cuts towards zero, which for what is overdue is up already.
-            (Some(at), left_ns / SECOND_NS + i64::from(left_ns % SECOND_NS > 0))
-        }
-        None => {
-            let at = now.0.saturating_add(terms.ttl.saturating_mul(SECOND_NS));
-            (Some(Timestamp(at)), terms.ttl)
-        }
+    if let Some(at) = terms.deadline {
+        let left_ns = at.0.saturating_sub(now.0);
+        // Division cuts towards zero, which for what is overdue is up already.
+        (Some(at), left_ns / SECOND_NS + i64::from(left_ns % SECOND_NS > 0))
+    } else {
+        let at = now.0.saturating_add(terms.ttl.saturating_mul(SECOND_NS));
+        (Some(Timestamp(at)), terms.ttl)
     }
 }
 
