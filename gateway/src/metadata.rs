@@ -57,7 +57,7 @@ impl Metadata {
     /// What the call says of its caller; `peer_name` is what his certificate says, where that counts.
     pub(crate) fn caller(&self, peer_name: Option<&Arc<str>>) -> Caller {
         let token = self.0.get("token").or_else(|| self.0.get(AUTHORIZATION));
-        let token = token.map(|value| value.as_bytes());
+        let token = token.map(http::HeaderValue::as_bytes);
         let token = token.map(|token| Secret::new(token.strip_prefix(b"Bearer ").unwrap_or(token)));
         // A gateway of etcd before this member shows its own certificate (CVE-2018-16886).
         let is_passed_on = self.0.contains_key("grpcgateway-accept");

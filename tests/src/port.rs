@@ -1,8 +1,10 @@
 //! Ports that nobody uses right now.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use rand::RngExt as _;
 
@@ -12,6 +14,10 @@ const PORTS: Range<u16> = 10_000..30_000;
 
 /// Ports that are tried until one is free.
 const TRIES_MAX: usize = 100;
+
+/// What this process has given away. A member is configured before it listens, and what is not yet listened on
+/// looks free to the tests beside it.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// Two different free ports on the loopback interface. Somebody may take one before it is used; whoever
 /// starts a process with them tries again with other ones then.
@@ -24,7 +30,11 @@ pub(crate) fn free_pair() -> io::Result<(u16, u16)> {
 fn free() -> io::Result<TcpListener> {
     let mut last = io::Error::other("no port was tried");
     for _ in 0..TRIES_MAX {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, rand::rng().random_range(PORTS))) {
+        let port = rand::rng().random_range(PORTS);
+        if !GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            continue;
+        }
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
             Ok(listener) => return Ok(listener),
             Err(error) => last = error,
         }

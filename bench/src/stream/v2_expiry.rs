@@ -26,7 +26,7 @@ const LEAD: Duration = Duration::from_secs(3);
 /// The keys go within one second, the last of them at the moment.
 const LAST_SECOND: Duration = Duration::from_secs(1);
 /// Time for the last key to go.
-const GONE_MAX: Duration = Duration::from_secs(60);
+const GONE_MAX: Duration = Duration::from_mins(1);
 /// How often somebody looks whether they are gone.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -42,18 +42,16 @@ pub(super) async fn measure(target: &Target, scale: u64) -> Result<Vec<Figure>> 
     let writing = Duration::from_secs_f64((each_s * count as f64 * SLACK).clamp(1.0, WRITE_S_MAX));
     let before = proc::memory(target.pid)?;
     let meter = Meter::start(target)?;
-    let moment = Instant::now() + writing + LEAD;
+    let watched = Instant::now() + writing + LEAD.saturating_sub(LAST_SECOND);
+    let moment = watched + LAST_SECOND;
     let ttl = move |now| Some(moment.saturating_duration_since(now).as_secs().max(1));
     write_all(target, "crowd", count, ttl).await?;
     let written = meter.used()?;
-    ensure!(
-        Instant::now() + LAST_SECOND < moment,
-        "the keys were written too slowly for their end to be watched"
-    );
+    ensure!(Instant::now() < watched, "the keys were written too slowly for their end to be watched");
     let mut talk = Talk::connect(&target.authority).await?;
     let end = index(&mut talk).await? + count;
     let after = proc::memory(target.pid)?;
-    sleep_until((moment - LAST_SECOND).into()).await;
+    sleep_until(watched.into()).await;
     let meter = Meter::start(target)?;
     let gone = wait_gone(&mut talk, end).await?;
     let used = meter.used()?;

@@ -26,8 +26,15 @@ pub(crate) fn admit(
             auth.admit_user(author)?;
             revoked.iter().try_for_each(|lease| may_write_all_of(auth, leases, author, lease.id))
         }
-        // Who asks for a token has shown a password, and is nobody yet.
-        Command::Auth(AuthChange::Authenticate { .. }) => Ok(()),
+        // Who asks for a token has shown a password, and is nobody yet. The others are chores that clients cannot
+        // ask for, and v2, which has users of its own.
+        Command::Auth(AuthChange::Authenticate { .. })
+        | Command::SetMember(_)
+        | Command::CheckpointLeases(_)
+        | Command::V2 { .. }
+        | Command::V2Auth(_)
+        | Command::BridgedV2 { .. }
+        | Command::ExpireBridged { .. } => Ok(()),
         Command::Compact(_)
         | Command::Auth(_)
         | Command::Alarm { .. }
@@ -35,13 +42,6 @@ pub(crate) fn admit(
         | Command::PromoteMember(_)
         | Command::RemoveMember(_)
         | Command::UpdateMember { .. } => auth.admit_root(author),
-        // Chores that clients cannot ask for, and v2, which has users of its own.
-        Command::SetMember(_)
-        | Command::CheckpointLeases(_)
-        | Command::V2 { .. }
-        | Command::V2Auth(_)
-        | Command::BridgedV2 { .. }
-        | Command::ExpireBridged { .. } => Ok(()),
     }
 }
 

@@ -188,7 +188,7 @@ impl Auth {
         batch: &mut Batch<'_>,
     ) -> Result<AuthDone, AuthRefusal> {
         let mut book = self.book.write();
-        let done = self.change(&mut book, change, index, batch)?;
+        let done = Self::change(&mut book, change, index, batch)?;
         self.rights.write().clear();
         // Who sees that nobody is asked any more must find the revision that goes with it.
         self.revision.store(book.revision, Ordering::Release);
@@ -197,7 +197,6 @@ impl Auth {
     }
 
     fn change(
-        &self,
         book: &mut Book,
         change: AuthChange,
         index: Index,

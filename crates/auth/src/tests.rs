@@ -26,7 +26,7 @@ fn pem(label: &str, der: &[u8]) -> Vec<u8> {
         text.push_str(std::str::from_utf8(line).expect("ASCII"));
         text.push('\n');
     }
-    text.push_str(&format!("-----END {label}-----\n"));
+    text.extend(["-----END ", label, "-----\n"]);
     text.into_bytes()
 }
 

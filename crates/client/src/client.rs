@@ -69,6 +69,7 @@ impl Client {
     }
 
     /// The same cluster, seen through one endpoint only. Connections are shared where there are any.
+    #[must_use]
     pub fn only(&self, endpoint: &Endpoint) -> Self {
         let known = self.targets.iter().find(|target| target.endpoint == *endpoint);
         let target = known.map_or_else(|| Arc::new(Target::new(endpoint.clone())), Arc::clone);

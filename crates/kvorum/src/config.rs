@@ -223,7 +223,7 @@ impl Config {
             txn_ops_max: size(settings, "max-txn-ops"),
         };
         let state = settings.value("initial-cluster-state");
-        let gates = Gates::read(settings.value("feature-gates")).expect("the command line checked it");
+        let gates = gates(settings);
         Ok(Self {
             data_dir,
             listen_client_urls: listened(settings, "listen-client-urls")?,
@@ -263,6 +263,10 @@ impl Config {
             name,
         })
     }
+}
+
+fn gates(settings: &Settings) -> Gates {
+    Gates::read(settings.value("feature-gates")).expect("the command line checked it")
 }
 
 fn doors(settings: &Settings) -> gateway::Limits {

@@ -38,8 +38,7 @@ fn bools_never_take_the_next_word() {
         assert_eq!(config(&format!("--enable-v2={word}")).expect(word).enable_v2, expect, "{word}");
     }
     assert!(config("--enable-v2").expect("a bool alone is true").enable_v2);
-    let bridged =
-        |line| config(line).map(|config| config.v2_bridge_prefix).map_err(|error| error.to_string());
+    let bridged = |line| config(line).map(|config| config.v2_bridge_prefix).map_err(|error| error.clone());
     assert_eq!(bridged(""), Ok(None));
     assert_eq!(bridged("--v2-bridge-prefix /v2/"), Ok(Some("/v2/".to_owned())));
     let refused = bridged("--v2-bridge-prefix /v2/ --enable-v2=false");

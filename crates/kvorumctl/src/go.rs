@@ -82,7 +82,7 @@ pub(crate) fn size(bytes: u64) -> String {
 /// A time as Go writes it: `2.031167ms`, `1m0.5s`.
 pub(crate) fn duration(time: Duration) -> String {
     let ns = time.as_nanos();
-    let fraction = |unit: f64| trim(format!("{:.9}", ns as f64 / unit));
+    let fraction = |unit: f64| trim(&format!("{:.9}", ns as f64 / unit));
     match ns {
         0 => "0s".to_owned(),
         1..=999 => format!("{ns}ns"),
@@ -90,7 +90,7 @@ pub(crate) fn duration(time: Duration) -> String {
         1_000_000..=999_999_999 => format!("{}ms", fraction(1e6)),
         _ => {
             let (hours, minutes) = (time.as_secs() / 3600, time.as_secs() / 60 % 60);
-            let seconds = trim(format!("{}.{:09}", time.as_secs() % 60, time.subsec_nanos()));
+            let seconds = trim(&format!("{}.{:09}", time.as_secs() % 60, time.subsec_nanos()));
             match (hours, minutes) {
                 (0, 0) => format!("{seconds}s"),
                 (0, minutes) => format!("{minutes}m{seconds}s"),
@@ -100,7 +100,7 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-fn trim(number: String) -> String {
+fn trim(number: &str) -> String {
     number.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 

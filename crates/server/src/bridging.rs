@@ -104,17 +104,16 @@ impl Member {
             get_file(layout, &rooms.mvcc, &rooms.leases, &get.path, now)
         };
         let recursive = get.recursive;
-        let result = match file.map_err(|error| self.unreadable(error))? {
-            Some(event) => Ok(event),
+        let result = if let Some(event) = file.map_err(|error| self.unreadable(error))? {
+            Ok(event)
+        } else {
             // A directory may be large.
-            None => {
-                let bridging = Arc::clone(&bridging);
-                let read = self.aside(move |rooms| {
-                    let layout = bridging.layout().expect("it does not change");
-                    self::get(layout, &rooms.mvcc, &rooms.leases, &get, now)
-                });
-                read.await?.map_err(|error| self.unreadable(error))?
-            }
+            let bridging = Arc::clone(&bridging);
+            let read = self.aside(move |rooms| {
+                let layout = bridging.layout().expect("it does not change");
+                self::get(layout, &rooms.mvcc, &rooms.leases, &get, now)
+            });
+            read.await?.map_err(|error| self.unreadable(error))?
         };
         self.house.shared.counts.read(result.is_ok());
         self.measures.tally.v2_read(recursive, result.is_ok());

@@ -237,8 +237,8 @@ impl Member {
             shared.applied_number(),
         )?;
         let (applier, transport) = made.expect("the driver makes its sink before it runs");
-        let courier = Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone());
-        let courier = Arc::new(courier);
+        let courier =
+            Arc::new(Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone()));
         let house = House { driver, wing, shared, transport, waits, bridging, keeper, courier, doorkeeper };
         let house = Arc::new(house);
         let shared = Arc::clone(&house.shared);

@@ -47,7 +47,7 @@ pub(crate) struct Refusal {
 /// CAs.
 #[derive(Debug)]
 pub(crate) struct Roots {
-    roots: Vec<Root>,
+    all: Vec<Root>,
     /// Where they are from.
     source: String,
     /// Whether clients are told which they are.
@@ -69,7 +69,7 @@ impl Roots {
         for der in files::certificates(path)? {
             roots.push(Root::new(der).map_err(refused)?);
         }
-        Ok(Self { roots, source: path.display().to_string(), are_told: true })
+        Ok(Self { all: roots, source: path.display().to_string(), are_told: true })
     }
 
     /// Those of the system.
@@ -81,18 +81,18 @@ impl Roots {
             let reasons: Vec<String> = found.errors.iter().map(ToString::to_string).collect();
             return Err(TlsError::SystemRoots(reasons.join("; ")));
         }
-        Ok(Self { roots, source: "the system".to_owned(), are_told: false })
+        Ok(Self { all: roots, source: "the system".to_owned(), are_told: false })
     }
 
     /// Their names, for clients that choose a certificate by them.
     pub(crate) fn subjects(&self) -> Vec<DistinguishedName> {
-        let told = self.roots.iter().filter(|_| self.are_told);
+        let told = self.all.iter().filter(|_| self.are_told);
         told.map(|root| DistinguishedName::in_sequence(root.anchor.subject.as_ref())).collect()
     }
 
     /// What they say of themselves.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = &Certificate> {
-        self.roots.iter().map(|root| &root.certificate)
+        self.all.iter().map(|root| &root.certificate)
     }
 
     /// Believes a certificate, or says why not.
@@ -115,11 +115,11 @@ impl Roots {
             });
         }
         let parsed = EndEntityCert::try_from(leaf).map_err(|error| self.refusal(&certificate, &error))?;
-        let is_root = self.roots.iter().any(|root| root.der == *leaf);
+        let is_root = self.all.iter().any(|root| root.der == *leaf);
         if is_root {
             return Ok(certificate);
         }
-        let valid = self.roots.iter().filter(|root| out_of_date(&root.certificate, seconds).is_none());
+        let valid = self.all.iter().filter(|root| out_of_date(&root.certificate, seconds).is_none());
         let anchors: Vec<TrustAnchor<'_>> = valid.map(|root| root.anchor.clone()).collect();
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.all;
         let verified = parsed.verify_for_usage(algorithms, &anchors, intermediates, now, usage, None, None);
@@ -155,8 +155,8 @@ impl Roots {
     fn unknown_authority(&self) -> String {
         let mut names: Vec<String> =
             self.certificates().take(NAMED_MAX).map(|root| format!("{:?}", root.subject)).collect();
-        if self.roots.len() > NAMED_MAX {
-            names.push(format!("and {} more", self.roots.len() - NAMED_MAX));
+        if self.all.len() > NAMED_MAX {
+            names.push(format!("and {} more", self.all.len() - NAMED_MAX));
         }
         let source = &self.source;
         format!(

@@ -147,7 +147,9 @@ fn put_list(row: &mut Vec<u8>, list: Option<&[String]>) {
     let Some(list) = list else { return };
     let length = u32::try_from(list.len()).expect("a command is smaller than 4 GiB");
     row.extend_from_slice(&length.to_be_bytes());
-    list.iter().for_each(|text| put_text(row, text));
+    for text in list {
+        put_text(row, text);
+    }
 }
 
 /// What is left of a row.

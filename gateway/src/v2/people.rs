@@ -121,6 +121,7 @@ fn fields(value: Value) -> Option<Vec<(String, Value)>> {
 }
 
 /// A text, or nothing where there is `null`.
+#[expect(clippy::option_option, reason = "whether it can be read, and whether it is there")]
 fn text(value: Value) -> Option<Option<String>> {
     match value {
         Value::String(text) => Some(Some(text)),
@@ -129,6 +130,7 @@ fn text(value: Value) -> Option<Option<String>> {
     }
 }
 
+#[expect(clippy::option_option, reason = "whether it can be read, and whether it is there")]
 fn texts(value: Value) -> Option<Option<Vec<String>>> {
     match value {
         Value::Array(items) => {
@@ -141,6 +143,7 @@ fn texts(value: Value) -> Option<Option<Vec<String>>> {
 }
 
 /// Rights, or nothing where there is `null`.
+#[expect(clippy::option_option, reason = "whether it can be read, and whether it is there")]
 fn rights(value: Value) -> Option<Option<Rights>> {
     if value.is_null() {
         return Some(None);

@@ -70,7 +70,9 @@ pub(crate) fn normal(command: &str, ports: &Ports, output: &str) -> String {
     // Who leads is chance, that one does is not.
     let leaders = lines.iter().filter(|line| line.ends_with("isLeader=true")).count();
     if leaders > 0 {
-        lines.iter_mut().for_each(|line| *line = line.replace("isLeader=true", "isLeader=false"));
+        for line in &mut lines {
+            *line = line.replace("isLeader=true", "isLeader=false");
+        }
         lines.push(format!("<leaders> {leaders}"));
         lines.sort_unstable();
     }
@@ -150,6 +152,10 @@ fn tokens(text: &str) -> String {
 
 fn token(word: &str) -> String {
     const ID_DIGITS_MIN: usize = 9;
+    // The end of a sentence belongs to no word.
+    if let Some(word) = word.strip_suffix('.') {
+        return token(word) + ".";
+    }
     let hex = word.strip_prefix("0x").unwrap_or(word);
     let digits = hex.chars().filter(char::is_ascii_digit).count();
     let is_id = hex.len() >= ID_DIGITS_MIN && digits >= 2 && hex.chars().all(|char| char.is_ascii_hexdigit());

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, ReflectMessage as _, Value as Field};
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value as Field};
 use serde_json::{Map, Value};
 
 static POOL: LazyLock<DescriptorPool> =
@@ -39,7 +39,7 @@ pub(crate) fn line(value: &Value) -> String {
     for char in value.to_string().chars() {
         match char {
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                line.push_str(&format!("\\u{:04x}", u32::from(char)))
+                line.extend(format!("\\u{:04x}", u32::from(char)).chars());
             }
             char => line.push(char),
         }
@@ -54,7 +54,7 @@ fn object(message: &DynamicMessage) -> Value {
         if !message.has_field(&field) {
             continue;
         }
-        let value = value(&message.get_field(&field), &field);
+        let value = value(&message.get_field(&field));
         match field.containing_oneof() {
             Some(choice) => {
                 let inner = Map::from_iter([(field.name().to_owned(), value)]);
@@ -66,7 +66,7 @@ fn object(message: &DynamicMessage) -> Value {
     Value::Object(object)
 }
 
-fn value(value: &Field, field: &FieldDescriptor) -> Value {
+fn value(value: &Field) -> Value {
     match value {
         Field::Bool(value) => Value::from(*value),
         Field::I32(number) | Field::EnumNumber(number) => Value::from(*number),
@@ -78,7 +78,7 @@ fn value(value: &Field, field: &FieldDescriptor) -> Value {
         Field::String(text) => Value::from(text.as_str()),
         Field::Bytes(bytes) => Value::from(base64(bytes)),
         Field::Message(message) => object(message),
-        Field::List(list) => list.iter().map(|item| self::value(item, field)).collect(),
+        Field::List(list) => list.iter().map(self::value).collect(),
         // No message of the interface has one.
         Field::Map(_) => Value::Null,
     }

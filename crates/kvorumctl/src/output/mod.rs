@@ -38,13 +38,13 @@ pub(crate) struct Output {
 /// An answer that can be shown.
 pub(crate) trait Shown {
     /// The short form, with its line ends.
-    fn simple(&self, output: &Output) -> Vec<u8>;
+    fn simple(&self, output: Output) -> Vec<u8>;
 
     /// Go's JSON of it.
-    fn json(&self, output: &Output) -> Value;
+    fn json(&self, output: Output) -> Value;
 
     /// A name and a value on each line.
-    fn fields(&self, output: &Output) -> Fields;
+    fn fields(&self, output: Output) -> Fields;
 
     /// What came over the wire, if that is ever shown.
     fn protobuf(&self) -> Option<Vec<u8>> {
@@ -52,12 +52,12 @@ pub(crate) trait Shown {
     }
 
     /// As a box, if that is ever shown.
-    fn table(&self, _output: &Output) -> Option<Table> {
+    fn table(&self, _output: Output) -> Option<Table> {
         None
     }
 
     /// One value for each line of JSON.
-    fn lines(&self, output: &Output) -> Vec<Value> {
+    fn lines(&self, output: Output) -> Vec<Value> {
         vec![self.json(output)]
     }
 }
@@ -79,7 +79,7 @@ impl Output {
     }
 
     /// Writes the answer to stdout.
-    pub(crate) fn show(&self, shown: &dyn Shown) -> Done {
+    pub(crate) fn show(self, shown: &dyn Shown) -> Done {
         let unsupported =
             |form: &str| Failure::new(exit::BAD_FEATURE, format!("{form} not supported as output format"));
         let text = match self.form {
@@ -97,7 +97,7 @@ impl Output {
     }
 
     /// A key or a value as it is shown.
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn bytes(self, bytes: &[u8]) -> Vec<u8> {
         if self.hex {
             bytes.iter().flat_map(|byte| format!("\\x{byte:02x}").into_bytes()).collect()
         } else {

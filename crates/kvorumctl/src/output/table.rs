@@ -22,8 +22,8 @@ impl Table {
         let width =
             |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
         let widths: Vec<usize> = (0..self.head.len()).map(|column| width(column).unwrap_or(0)).collect();
-        let rule: String =
-            widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect::<String>() + "+\n";
+        let rules: Vec<String> = widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect();
+        let rule = rules.concat() + "+\n";
         let head = self.head.iter().zip(&widths).map(|(title, width)| format!("| {title:^width$} "));
         let mut text = rule.clone() + &head.collect::<String>() + "|\n" + &rule;
         for row in &self.rows {

@@ -53,18 +53,18 @@ fn name(alarm: i32) -> &'static str {
 }
 
 impl Shown for AlarmResponse {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let line = |alarm: &proto::etcdserverpb::AlarmMember| {
             format!("memberID:{} alarm:{} \n", alarm.member_id, name(alarm.alarm))
         };
         self.alarms.iter().map(line).collect::<String>().into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.AlarmResponse", self)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         for alarm in &self.alarms {
             fields.value("MemberID", alarm.member_id);

@@ -74,16 +74,16 @@ async fn enable(session: &Session) -> Done {
 }
 
 impl Shown for AuthStatusResponse {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let Self { enabled, auth_revision, .. } = self;
         format!("Authentication Status: {enabled}\nAuthRevision: {auth_revision}\n").into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.AuthStatusResponse", self)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         fields.value("Enabled", self.enabled);
         fields.value("AuthRevision", self.auth_revision);

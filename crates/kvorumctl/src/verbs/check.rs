@@ -20,7 +20,7 @@ use crate::session::{Session, config};
 use crate::verbs::shown::open_range;
 
 /// How long `perf` writes.
-const PERF: Duration = Duration::from_secs(60);
+const PERF: Duration = Duration::from_mins(1);
 
 /// The bytes of keys and values.
 const KEY_BYTES: usize = 256;
@@ -48,8 +48,8 @@ pub(crate) enum Check {
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// How much: s, m, l or xl.
-    #[arg(long, default_value = "s", value_name = "s|m|l|xl")]
-    load: String,
+    #[arg(long = "load", default_value = "s", value_name = "s|m|l|xl")]
+    size: String,
     /// What its keys begin with; they are deleted afterwards.
     #[arg(long, value_name = "PREFIX")]
     prefix: Option<String>,
@@ -92,7 +92,7 @@ impl Check {
 impl Load {
     /// The place of the load among s, m, l, xl.
     fn step(&self) -> Result<usize, Failure> {
-        match self.load.as_str() {
+        match self.size.as_str() {
             "s" | "small" => Ok(0),
             "m" | "medium" => Ok(1),
             "l" | "large" => Ok(2),

@@ -45,17 +45,17 @@ impl Del {
 }
 
 impl Shown for DeleteRangeResponse {
-    fn simple(&self, output: &Output) -> Vec<u8> {
+    fn simple(&self, output: Output) -> Vec<u8> {
         let mut text = format!("{}\n", self.deleted).into_bytes();
         text.extend(self.prev_kvs.iter().flat_map(|pair| shown::pair(output, pair)));
         text
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.DeleteRangeResponse", self)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         fields.value("Deleted", self.deleted);
         for pair in &self.prev_kvs {

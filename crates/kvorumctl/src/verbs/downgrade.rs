@@ -46,15 +46,15 @@ impl Downgrade {
 }
 
 impl Shown for Answered {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         format!("Downgrade {} success, cluster version {}\n", self.0, self.1.version).into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.DowngradeResponse", &self.1)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.1.header.as_ref());
         fields.quoted("Version", self.1.version.as_bytes());
         fields

@@ -64,15 +64,16 @@ async fn campaign(session: &Session, election: String, proposal: String) -> Done
             let key = leader.key.clone();
             let shown = session.call(RangeRequest { key, ..Default::default() }).await;
             let shown = shown.and_then(|answer| session.show(&answer));
-            match shown {
-                Err(failure) => Err(failure),
-                Ok(()) => tokio::select! {
+            if shown.is_err() {
+                shown
+            } else {
+                tokio::select! {
                     () = stop.heard() => {
                         let resign = ResignRequest { leader: Some(leader) };
                         session.client.call(resign, Some(FAREWELL)).await.map(drop).map_err(Failure::from)
                     }
                     () = tenure.over() => Err(Failure::error("elect: session expired")),
-                },
+                }
             }
         }
         Err(failure) => Err(failure),

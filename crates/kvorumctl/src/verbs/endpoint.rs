@@ -166,13 +166,13 @@ async fn alarms(client: &Client, patience: Option<Duration>) -> String {
 }
 
 impl Shown for Healths {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let mut text = String::new();
         for health in &self.0 {
             let Health { endpoint, took, error, .. } = health;
             if health.is_healthy {
                 let took = go::duration(*took);
-                text += &format!("{endpoint} is healthy: successfully committed proposal: took = {took}\n");
+                text.extend([endpoint, " is healthy: successfully committed proposal: took = ", &took, "\n"]);
             } else {
                 say(&format!("{endpoint} is unhealthy: failed to commit proposal: {error}"));
             }
@@ -180,11 +180,11 @@ impl Shown for Healths {
         text.into_bytes()
     }
 
-    fn json(&self, output: &Output) -> Value {
+    fn json(&self, output: Output) -> Value {
         self.lines(output).into()
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::default();
         for health in &self.0 {
             fields.quoted("Endpoint", health.endpoint.as_bytes());
@@ -196,7 +196,7 @@ impl Shown for Healths {
         fields
     }
 
-    fn table(&self, _output: &Output) -> Option<Table> {
+    fn table(&self, _output: Output) -> Option<Table> {
         let mut table = Table::new(&["Endpoint", "Health", "Took", "Error"]);
         for Health { endpoint, is_healthy, took, error } in &self.0 {
             table.row(vec![endpoint.clone(), is_healthy.to_string(), go::duration(*took), error.clone()]);
@@ -204,7 +204,7 @@ impl Shown for Healths {
         Some(table)
     }
 
-    fn lines(&self, _output: &Output) -> Vec<Value> {
+    fn lines(&self, _output: Output) -> Vec<Value> {
         let one = |health: &Health| {
             let mut object = Map::new();
             object.insert("endpoint".to_owned(), health.endpoint.clone().into());
@@ -246,15 +246,15 @@ impl Statuses {
 }
 
 impl Shown for Statuses {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         self.cells().map(|cells| cells.join(", ") + "\n").collect::<String>().into_bytes()
     }
 
-    fn json(&self, output: &Output) -> Value {
+    fn json(&self, output: Output) -> Value {
         self.lines(output).into()
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::default();
         for (endpoint, status) in &self.0 {
             fields.header(status.header.as_ref());
@@ -274,7 +274,7 @@ impl Shown for Statuses {
         fields
     }
 
-    fn table(&self, _output: &Output) -> Option<Table> {
+    fn table(&self, _output: Output) -> Option<Table> {
         let mut table = Table::new(&[
             "Endpoint",
             "ID",
@@ -291,23 +291,23 @@ impl Shown for Statuses {
         Some(table)
     }
 
-    fn lines(&self, _output: &Output) -> Vec<Value> {
+    fn lines(&self, _output: Output) -> Vec<Value> {
         let status = |status| message("etcdserverpb.StatusResponse", status);
         self.0.iter().map(|(endpoint, answer)| placed(endpoint, "Status", status(answer))).collect()
     }
 }
 
 impl Shown for Hashes {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let line = |(endpoint, answer): &(String, HashKvResponse)| format!("{endpoint}, {}\n", answer.hash);
         self.0.iter().map(line).collect::<String>().into_bytes()
     }
 
-    fn json(&self, output: &Output) -> Value {
+    fn json(&self, output: Output) -> Value {
         self.lines(output).into()
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::default();
         for (endpoint, answer) in &self.0 {
             fields.header(answer.header.as_ref());
@@ -318,7 +318,7 @@ impl Shown for Hashes {
         fields
     }
 
-    fn table(&self, _output: &Output) -> Option<Table> {
+    fn table(&self, _output: Output) -> Option<Table> {
         let mut table = Table::new(&["Endpoint", "Hash"]);
         self.0
             .iter()
@@ -326,7 +326,7 @@ impl Shown for Hashes {
         Some(table)
     }
 
-    fn lines(&self, _output: &Output) -> Vec<Value> {
+    fn lines(&self, _output: Output) -> Vec<Value> {
         let hash = |answer| message("etcdserverpb.HashKVResponse", answer);
         self.0.iter().map(|(endpoint, answer)| placed(endpoint, "HashKV", hash(answer))).collect()
     }

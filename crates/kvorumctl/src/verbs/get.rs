@@ -141,15 +141,15 @@ fn sorting(order: &str, target: &str) -> Result<(SortOrder, SortTarget), Failure
 }
 
 impl Shown for RangeResponse {
-    fn simple(&self, output: &Output) -> Vec<u8> {
+    fn simple(&self, output: Output) -> Vec<u8> {
         self.kvs.iter().flat_map(|pair| shown::pair(output, pair)).collect()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.RangeResponse", self)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         for pair in &self.kvs {
             fields.key_value("", pair);
@@ -163,21 +163,21 @@ impl Shown for RangeResponse {
         Some(self.encode_to_vec())
     }
 
-    fn lines(&self, _output: &Output) -> Vec<Value> {
+    fn lines(&self, _output: Output) -> Vec<Value> {
         self.kvs.iter().map(|pair| message("mvccpb.KeyValue", pair)).collect()
     }
 }
 
 impl Shown for Values {
-    fn simple(&self, output: &Output) -> Vec<u8> {
+    fn simple(&self, output: Output) -> Vec<u8> {
         self.0.kvs.iter().flat_map(|pair| shown::value(output, pair)).collect()
     }
 
-    fn json(&self, output: &Output) -> Value {
+    fn json(&self, output: Output) -> Value {
         self.0.json(output)
     }
 
-    fn fields(&self, output: &Output) -> Fields {
+    fn fields(&self, output: Output) -> Fields {
         self.0.fields(output)
     }
 }

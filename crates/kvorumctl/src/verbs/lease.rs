@@ -126,11 +126,11 @@ fn header_json(header: Option<&ResponseHeader>) -> Map<String, Value> {
 }
 
 impl Shown for LeaseGrantResponse {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         format!("lease {:016x} granted with TTL({}s)\n", self.id, self.ttl).into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         let mut object = header_json(self.header.as_ref());
         object.insert("ID".to_owned(), self.id.into());
         object.insert("TTL".to_owned(), self.ttl.into());
@@ -138,7 +138,7 @@ impl Shown for LeaseGrantResponse {
         Value::Object(object)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         fields.value("ID", self.id);
         fields.value("TTL", self.ttl);
@@ -151,15 +151,15 @@ impl Shown for LeaseGrantResponse {
 }
 
 impl Shown for Revoked {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         format!("lease {:016x} revoked\n", self.0).into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.LeaseRevokeResponse", &self.1)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         Fields::of(self.1.header.as_ref())
     }
 
@@ -169,7 +169,7 @@ impl Shown for Revoked {
 }
 
 impl Shown for Lasting {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         if self.0.granted_ttl == 0 && self.0.ttl == -1 {
             return format!("lease {:016x} already expired\n", self.0.id).into_bytes();
         }
@@ -187,7 +187,7 @@ impl Shown for Lasting {
         text
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         let mut object = header_json(self.0.header.as_ref());
         object.insert("id".to_owned(), self.0.id.into());
         object.insert("ttl".to_owned(), self.0.ttl.into());
@@ -197,7 +197,7 @@ impl Shown for Lasting {
         Value::Object(object)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.0.header.as_ref());
         fields.value("ID", self.0.id);
         fields.value("TTL", self.0.ttl);
@@ -214,19 +214,19 @@ impl Shown for Lasting {
 }
 
 impl Shown for LeaseLeasesResponse {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
-        let ids: String = self.leases.iter().map(|lease| format!("{:016x}\n", lease.id)).collect();
-        format!("found {} leases\n{ids}", self.leases.len()).into_bytes()
+    fn simple(&self, _output: Output) -> Vec<u8> {
+        let ids: Vec<String> = self.leases.iter().map(|lease| format!("{:016x}\n", lease.id)).collect();
+        format!("found {} leases\n{}", ids.len(), ids.concat()).into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         let mut object = header_json(self.header.as_ref());
         let one = |id: i64| Value::Object(Map::from_iter([("id".to_owned(), Value::from(id))]));
         object.insert("leases".to_owned(), self.leases.iter().map(|lease| one(lease.id)).collect());
         Value::Object(object)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         for lease in &self.leases {
             fields.value("ID", lease.id);
@@ -240,15 +240,15 @@ impl Shown for LeaseLeasesResponse {
 }
 
 impl Shown for LeaseKeepAliveResponse {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         format!("lease {:016x} keepalived with TTL({})\n", self.id, self.ttl).into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         Value::Object(with_flat_header(message("etcdserverpb.LeaseKeepAliveResponse", self)))
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         fields.value("ID", self.id);
         fields.value("TTL", self.ttl);

@@ -181,16 +181,16 @@ fn settings(name: &str, new: &Member, members: &[Member]) -> String {
 }
 
 impl<M: Message> Shown for Changed<M> {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let cluster = self.header.as_ref().map_or(0, |header| header.cluster_id);
         format!("Member {:16x} {} cluster {cluster:16x}\n", self.member, self.done).into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message(self.name, &self.answer)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         fields.value("ID", self.member);
         fields
@@ -215,11 +215,11 @@ fn cells(member: &Member) -> Vec<String> {
 }
 
 impl Shown for MemberListResponse {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         self.members.iter().map(|member| cells(member).join(", ") + "\n").collect::<String>().into_bytes()
     }
 
-    fn json(&self, output: &Output) -> Value {
+    fn json(&self, output: Output) -> Value {
         let mut json = message("etcdserverpb.MemberListResponse", self);
         if output.hex {
             hex_ids(&mut json);
@@ -227,7 +227,7 @@ impl Shown for MemberListResponse {
         json
     }
 
-    fn fields(&self, output: &Output) -> Fields {
+    fn fields(&self, output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         for member in &self.members {
             if output.hex {
@@ -248,13 +248,13 @@ impl Shown for MemberListResponse {
         Some(self.encode_to_vec())
     }
 
-    fn table(&self, _output: &Output) -> Option<Table> {
+    fn table(&self, _output: Output) -> Option<Table> {
         let mut table = Table::new(&["ID", "Status", "Name", "Peer Addrs", "Client Addrs", "Is Learner"]);
         self.members.iter().for_each(|member| table.row(cells(member)));
         Some(table)
     }
 
-    fn lines(&self, _output: &Output) -> Vec<Value> {
+    fn lines(&self, _output: Output) -> Vec<Value> {
         self.members.iter().map(|member| message("etcdserverpb.Member", member)).collect()
     }
 }

@@ -120,7 +120,7 @@ impl Verb {
             Self::User(verb) => verb.run(session).await,
             Self::Role(verb) => verb.run(session).await,
             Self::Check(verb) => verb.run(session).await,
-            Self::Version(verb) => verb.run(session),
+            Self::Version(_) => version::Version::run(session),
             Self::Completion(verb) => verb.run(session),
         }
     }

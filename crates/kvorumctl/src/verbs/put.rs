@@ -80,17 +80,17 @@ fn stdin() -> Result<Vec<u8>, Failure> {
 }
 
 impl Shown for PutResponse {
-    fn simple(&self, output: &Output) -> Vec<u8> {
+    fn simple(&self, output: Output) -> Vec<u8> {
         let mut text = b"OK\n".to_vec();
         text.extend(self.prev_kv.iter().flat_map(|pair| shown::pair(output, pair)));
         text
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.PutResponse", self)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         if let Some(pair) = &self.prev_kv {
             fields.key_value("Prev", pair);

@@ -174,7 +174,7 @@ fn line(permission: &Permission) -> String {
 }
 
 impl Shown for RoleShown {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let lines = |kind: Type| -> String {
             let permits =
                 |permission: &&Permission| [kind, Type::Readwrite].contains(&permission.perm_type());
@@ -187,11 +187,11 @@ impl Shown for RoleShown {
             .into_bytes()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.AuthRoleGetResponse", &self.answer)
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.answer.header.as_ref());
         for permission in &self.answer.perm {
             fields.value("PermType", format!(" {}", permission.perm_type().as_str_name()));

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{Fields, Output, Shown, message};
 
 /// The key and the value, each on its line.
-pub(crate) fn pair(output: &Output, pair: &KeyValue) -> Vec<u8> {
+pub(crate) fn pair(output: Output, pair: &KeyValue) -> Vec<u8> {
     let mut text = output.bytes(&pair.key);
     text.push(b'\n');
     text.extend(value(output, pair));
@@ -19,7 +19,7 @@ pub(crate) fn pair(output: &Output, pair: &KeyValue) -> Vec<u8> {
 }
 
 /// The value on its line.
-pub(crate) fn value(output: &Output, pair: &KeyValue) -> Vec<u8> {
+pub(crate) fn value(output: Output, pair: &KeyValue) -> Vec<u8> {
     let mut text = output.bytes(&pair.value);
     text.push(b'\n');
     text
@@ -103,15 +103,15 @@ impl Told {
 }
 
 impl Shown for Told {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         if self.sentence.is_empty() { Vec::new() } else { format!("{}\n", self.sentence).into_bytes() }
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         self.json.clone()
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         self.fields.iter().for_each(|(name, value)| fields.quoted(name, value));
         fields

@@ -143,7 +143,7 @@ fn shown(answer: &ResponseOp) -> Option<&dyn Shown> {
 }
 
 impl Shown for TxnResponse {
-    fn simple(&self, output: &Output) -> Vec<u8> {
+    fn simple(&self, output: Output) -> Vec<u8> {
         let mut text = if self.succeeded { b"SUCCESS\n".to_vec() } else { b"FAILURE\n".to_vec() };
         for answer in self.responses.iter().filter_map(shown) {
             text.push(b'\n');
@@ -152,11 +152,11 @@ impl Shown for TxnResponse {
         text
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         message("etcdserverpb.TxnResponse", self)
     }
 
-    fn fields(&self, output: &Output) -> Fields {
+    fn fields(&self, output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         fields.value("Succeeded", self.succeeded);
         for answer in self.responses.iter().filter_map(shown) {

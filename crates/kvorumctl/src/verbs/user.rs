@@ -177,7 +177,8 @@ async fn get(session: &Session, verb: &GetUser) -> Done {
         }
         return Ok(());
     }
-    let roles: String = answer.roles.iter().map(|role| format!(" {role}")).collect();
+    let roles: Vec<String> = answer.roles.iter().map(|role| format!(" {role}")).collect();
+    let roles = roles.concat();
     let kind = "etcdserverpb.AuthUserGetResponse";
     let told = Told::new(format!("User: {name}\nRoles:{roles}"), kind, answer.header, &answer);
     session.show(&told.with("Role", names(&answer.roles)))

@@ -14,7 +14,7 @@ const API: &str = "3.7";
 pub(crate) struct Version {}
 
 impl Version {
-    pub(crate) fn run(self, session: &Session) -> Done {
+    pub(crate) fn run(session: &Session) -> Done {
         let version = if session.name == "etcdctl" { LEVEL } else { env!("CARGO_PKG_VERSION") };
         print_line(&format!("{} version: {version}", session.name))?;
         print_line(&format!("API version: {API}"))

@@ -196,7 +196,7 @@ async fn interact(session: &Session) -> Done {
                         asking.push(watch.progress());
                         let (output, ends) = (session.output, ends.clone());
                         tokio::spawn(async move {
-                            drop(ends.send(follow(output, watch, typed.command).await).await)
+                            drop(ends.send(follow(output, watch, typed.command).await).await);
                         });
                     }
                     Err(reason) => say(&format!("Invalid command {line} ({reason})")),
@@ -218,7 +218,7 @@ fn parse(words: &[String]) -> Result<WatchArgs, Failure> {
 }
 
 impl Shown for WatchResponse {
-    fn simple(&self, output: &Output) -> Vec<u8> {
+    fn simple(&self, output: Output) -> Vec<u8> {
         let mut text = Vec::new();
         for event in &self.events {
             text.extend(kind(event).as_bytes());
@@ -230,7 +230,7 @@ impl Shown for WatchResponse {
         text
     }
 
-    fn json(&self, output: &Output) -> Value {
+    fn json(&self, output: Output) -> Value {
         let header = self.header.unwrap_or_default();
         Value::Object(Map::from_iter([
             ("Header".to_owned(), message("etcdserverpb.ResponseHeader", &header)),
@@ -241,7 +241,7 @@ impl Shown for WatchResponse {
         ]))
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::of(self.header.as_ref());
         for event in &self.events {
             fields.value("Type", kind(event));
@@ -255,7 +255,7 @@ impl Shown for WatchResponse {
         fields
     }
 
-    fn lines(&self, _output: &Output) -> Vec<Value> {
+    fn lines(&self, _output: Output) -> Vec<Value> {
         self.events.iter().map(|event| message("mvccpb.Event", event)).collect()
     }
 }

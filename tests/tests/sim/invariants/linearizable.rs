@@ -183,13 +183,13 @@ fn is_expected(outcome: &Outcome, expected: Expected) -> bool {
     match (&outcome.result, expected) {
         (_, Expected::Other)
         | (Ok(Effect::Put(_)), Expected::Put)
-        | (Ok(Effect::Compact), Expected::Compact(true)) => true,
+        | (Ok(Effect::Compact), Expected::Compact(true))
+        | (Ok(Effect::Granted { .. }), Expected::Granted)
+        | (Err(Refused::LeaseNotFound), Expected::Revoked(0) | Expected::Refused)
+        | (Err(Refused::KeyNotFound), Expected::Refused) => true,
         (Ok(Effect::DeleteRange(reply)), Expected::Deleted(deleted)) => reply.deleted == deleted,
         (Ok(Effect::Txn(reply)), Expected::Txn(succeeded)) => reply.succeeded == succeeded,
-        (Ok(Effect::Granted { .. }), Expected::Granted) => true,
         (Ok(Effect::Revoked(leases)), Expected::Revoked(many)) => leases.len() == many,
-        (Err(Refused::LeaseNotFound), Expected::Revoked(0) | Expected::Refused)
-        | (Err(Refused::KeyNotFound), Expected::Refused) => true,
         (Err(refused), Expected::Compact(false)) => {
             matches!(refused, Refused::Compacted | Refused::FutureRevision)
         }

@@ -92,12 +92,11 @@ pub(crate) fn check(events: &[Seen], revision: i64, operations: &[Operation]) ->
 
 /// The keys of a whole revision that begins with `first`, in the order in which they were written.
 fn keys(first: &Seen, held: &BTreeMap<&str, Held>) -> Vec<String> {
-    let others: Vec<String> = match &first.value {
-        Some(value) => (0..parts(value)).map(|number| part(&first.key, number)).collect(),
-        None => {
-            let prefix = format!("{}/", first.key);
-            held.keys().filter(|key| key.starts_with(&prefix)).map(|key| (*key).to_owned()).collect()
-        }
+    let others: Vec<String> = if let Some(value) = &first.value {
+        (0..parts(value)).map(|number| part(&first.key, number)).collect()
+    } else {
+        let prefix = format!("{}/", first.key);
+        held.keys().filter(|key| key.starts_with(&prefix)).map(|key| (*key).to_owned()).collect()
     };
     [first.key.clone()].into_iter().chain(others).collect()
 }

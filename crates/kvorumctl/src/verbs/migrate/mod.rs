@@ -70,7 +70,7 @@ impl Migrate {
             return self.rehearse(&standing, report, session);
         }
         if !standing.others.is_empty() && !self.overwrite {
-            return Err(self.in_the_way(&standing));
+            return Err(Self::in_the_way(&standing));
         }
         report.revision = copy.write(&standing).await?;
         report.verified = copy.verify(&entries).await?;
@@ -90,7 +90,7 @@ impl Migrate {
         session.show(&report)
     }
 
-    fn in_the_way(&self, standing: &Standing<'_>) -> Failure {
+    fn in_the_way(standing: &Standing<'_>) -> Failure {
         let count = standing.others.len();
         let text = format!("{count} keys are there with something else; nothing was copied");
         let name = |key: &[u8]| format!("in the way: {}", String::from_utf8_lossy(key));

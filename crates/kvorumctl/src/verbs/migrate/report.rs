@@ -49,7 +49,7 @@ impl Report {
 }
 
 impl Shown for Report {
-    fn simple(&self, _output: &Output) -> Vec<u8> {
+    fn simple(&self, _output: Output) -> Vec<u8> {
         let Self { files, directories, times, index, prefix, created, overwritten, same, .. } = self;
         let mut lines = vec![format!(
             "read {files} files and {directories} directories, {times} with a time to live, at index {index}"
@@ -77,7 +77,7 @@ impl Shown for Report {
         lines.join("\n").into_bytes().into_iter().chain([b'\n']).collect()
     }
 
-    fn json(&self, _output: &Output) -> Value {
+    fn json(&self, _output: Output) -> Value {
         json!({
             "dry_run": self.dry_run,
             "files": self.files,
@@ -95,7 +95,7 @@ impl Shown for Report {
         })
     }
 
-    fn fields(&self, _output: &Output) -> Fields {
+    fn fields(&self, _output: Output) -> Fields {
         let mut fields = Fields::default();
         fields.value("DryRun", self.dry_run);
         fields.value("Files", self.files);

@@ -110,7 +110,9 @@ fn node(told: &Value) -> Option<Node> {
 /// The keys that a tree becomes, in order.
 pub(crate) fn entries(tree: &Tree, prefix: &[u8]) -> Vec<Entry> {
     let mut entries = Vec::new();
-    tree.nodes.iter().for_each(|node| add(node, prefix, None, &mut entries));
+    for node in &tree.nodes {
+        add(node, prefix, None, &mut entries);
+    }
     entries.sort_by(|left, right| left.key.cmp(&right.key));
     entries.dedup_by(|left, right| left.key == right.key);
     entries
@@ -125,14 +127,15 @@ fn add(node: &Node, prefix: &[u8], around: Option<i64>, entries: &mut Vec<Entry>
         return;
     }
     let key = |end: &[u8]| [prefix, node.path.trim_start_matches('/').as_bytes(), end].concat().into();
-    match &node.value {
-        Some(value) => entries.push(Entry { key: key(b""), value: value.clone().into(), ttl }),
-        None => {
-            if node.nodes.is_empty() || node.ttl.is_some() {
-                entries.push(Entry { key: key(b"/"), value: Bytes::new(), ttl });
-            }
-            node.nodes.iter().for_each(|child| add(child, prefix, ttl, entries));
-        }
+    if let Some(value) = &node.value {
+        entries.push(Entry { key: key(b""), value: value.clone().into(), ttl });
+        return;
+    }
+    if node.nodes.is_empty() || node.ttl.is_some() {
+        entries.push(Entry { key: key(b"/"), value: Bytes::new(), ttl });
+    }
+    for child in &node.nodes {
+        add(child, prefix, ttl, entries);
     }
 }
 
