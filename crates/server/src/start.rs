@@ -184,7 +184,6 @@ impl Member {
         let window = Arc::new(Window::new(config.watch_limits(), machine.mvcc(), &shared, config.election));
         let keeper = keeper(config);
         let (inquiries, inquired) = courier::inquiries();
-        let driver_config = DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX };
         let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
         let bridging = Arc::new(Bridging::new(config.v2_bridge_prefix.as_deref(), Arc::clone(&config.clock)));
         bridging.announce(&wing.look());
@@ -192,7 +191,7 @@ impl Member {
         let doorkeeper = Arc::new(Doorkeeper::new(Arc::clone(&config.tokens), Arc::clone(&config.clock)));
         let mut made = None;
         let driver = Driver::start(
-            driver_config,
+            DriverConfig { tick: config.tick(), waiting_max: WAITING_MAX },
             replica,
             wal,
             |door| {
@@ -241,8 +240,8 @@ impl Member {
             Arc::new(Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone()));
         let house = House { driver, wing, shared, transport, waits, bridging, keeper, courier, doorkeeper };
         let house = Arc::new(house);
-        let shared = Arc::clone(&house.shared);
-        config.peers.spawn(courier::serve(Arc::downgrade(&house), shared, id, inquired));
+        let served = courier::serve(Arc::downgrade(&house), Arc::clone(&house.shared), id, inquired);
+        config.peers.spawn(served);
         let member = Arc::new(Self::assemble(config, ground, Made { house, window, applier }));
         member.start_threads(config, inherited)?;
         Ok(member)
