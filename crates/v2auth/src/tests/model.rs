@@ -27,6 +27,9 @@ struct Model {
     users: BTreeMap<String, BTreeSet<String>>,
     roles: BTreeMap<String, [BTreeSet<String>; 2]>,
     enabled: bool,
+    /// The role root was taken from the user root, who shows it again behind roles that sort after it. As in etcd
+    /// (seen in 3.4.23), whatever puts the list in order is then a change, even one that asks for nothing.
+    root_trails: bool,
 }
 
 impl Model {
@@ -38,7 +41,10 @@ impl Model {
 
     fn changed(&mut self, change: &Change) -> Option<()> {
         match change {
-            Change::PutUser { name, hash, .. } if self.users.contains_key(name) => hash.as_ref().map(drop),
+            Change::PutUser { name, hash, .. } if self.users.contains_key(name) => {
+                self.root_trails &= name != "root";
+                hash.as_ref().map(drop)
+            }
             Change::PutUser { name, .. } => self.make_user(name, &[]),
             Change::CreateUser { name, roles, .. } => self.make_user(name, roles),
             Change::UpdateUser { name, grant, revoke, .. } => {
@@ -47,12 +53,17 @@ impl Model {
                 (grant.iter().all(|role| new.insert(role.clone()))
                     && revoke.iter().all(|role| new.remove(role)))
                 .then_some(())?;
-                (new != *old).then_some(())?;
+                let is_root = name == "root";
+                (new != *old || (is_root && self.root_trails)).then_some(())?;
+                if is_root {
+                    self.root_trails = !new.contains("root") && new.iter().any(|role| role.as_str() > "root");
+                }
                 self.users.insert(name.clone(), with_root(name, new));
                 Some(())
             }
             Change::DeleteUser(name) => {
                 (!(self.enabled && name == "root")).then_some(())?;
+                self.root_trails &= name != "root";
                 self.users.remove(name).map(drop)
             }
             Change::CreateRole(role) => {
