@@ -27,6 +27,7 @@ use crate::activity::{Activity, Verdict, Watched};
 use crate::authority::Lenient;
 use crate::body::Body;
 use crate::json::Forms;
+use crate::leave::Leave;
 use crate::meters::Meters;
 use crate::{Limits, grpc, mux};
 
@@ -101,7 +102,7 @@ impl Gateway {
         shutdown: impl Future<Output = ()>,
     ) {
         let mut shutdown = pin!(shutdown);
-        let (leave, cut) = (CancellationToken::new(), CancellationToken::new());
+        let (leave, cut) = (Leave::default(), CancellationToken::new());
         let tasks = TaskTracker::new();
         let mut lanes = self.lanes.iter().cycle();
         loop {
@@ -118,7 +119,7 @@ impl Gateway {
             };
         }
         drop(listener);
-        leave.cancel();
+        leave.begin();
         tasks.close();
         if tokio::time::timeout(self.shared.limits.drain_time_max, tasks.wait()).await.is_err() {
             warn!(connections = tasks.len(), "cutting connections whose requests did not end in time");
@@ -150,7 +151,7 @@ impl Gateway {
         stream: StdStream,
         tls: Option<Arc<Server>>,
         slot: OwnedSemaphorePermit,
-        leave: CancellationToken,
+        leave: Leave,
     ) {
         let stream = match stream.set_nodelay(true).and_then(|()| TcpStream::from_std(stream)) {
             Ok(stream) => stream,
@@ -161,7 +162,7 @@ impl Gateway {
             Some(tls) => {
                 // In a box, since without TLS nobody needs its room.
                 let handshake =
-                    Box::pin(async { leave.run_until_cancelled(tls.accept(stream)).await.flatten() });
+                    Box::pin(async { leave.token().run_until_cancelled(tls.accept(stream)).await.flatten() });
                 if let Some(Session { stream, peer_name }) = handshake.await {
                     Box::pin(self.speak(stream, Connection { peer_name }, leave)).await;
                 }
@@ -171,7 +172,7 @@ impl Gateway {
     }
 
     /// Serves a connection to its end.
-    async fn speak<S>(self, stream: S, connection: Connection, leave: CancellationToken)
+    async fn speak<S>(self, stream: S, connection: Connection, leave: Leave)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -201,7 +202,7 @@ impl Gateway {
                     Verdict::Slow => debug!("closing a connection whose request head did not arrive in time"),
                     Verdict::Idle => debug!("closing an idle connection"),
                 },
-                () = leave.cancelled(), if !leaving => {
+                () = leave.token().cancelled(), if !leaving => {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
                     continue;
@@ -241,7 +242,7 @@ async fn dispatch(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     connection: &Connection,
-    leave: &CancellationToken,
+    leave: &Leave,
 ) -> Response<Body> {
     let is_grpc = request.version() == Version::HTTP_2 && grpc::speaks(request.headers());
     if is_grpc {

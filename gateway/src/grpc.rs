@@ -11,7 +11,6 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use frame::{Encoding, PREFIX_BYTES, put, put_prefix};
 pub(crate) use messages::Messages;
@@ -19,6 +18,7 @@ pub(crate) use messages::Messages;
 use crate::body::Body;
 use crate::calls::with_unary;
 use crate::gateway::{Connection, Shared};
+use crate::leave::Leave;
 use crate::metadata::Metadata;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     connection: &Connection,
-    leave: &CancellationToken,
+    leave: &Leave,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
     let Some(rpc) = Rpc::at_path(head.uri.path()) else { return unserved(shared, head.uri.path()) };
@@ -68,7 +68,7 @@ async fn stream(
     metadata: Metadata,
     member: Arc<dyn Member>,
     body: Incoming,
-    leave: &CancellationToken,
+    leave: &Leave,
 ) -> Response<Body> {
     let encoding = metadata.encoding();
     if let Some(refusal) = encoding.refusal() {

@@ -15,7 +15,6 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use prost::Message;
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use form::{Forms, Lines};
 pub(crate) use values::Values;
@@ -23,6 +22,7 @@ pub(crate) use values::Values;
 use crate::body::{self, Body, BodyError};
 use crate::calls::with_unary;
 use crate::gateway::Shared;
+use crate::leave::Leave;
 use crate::metadata::Metadata;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -44,7 +44,7 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) body: Incoming,
     /// At this streams without an end are ended.
-    pub(crate) leave: &'a CancellationToken,
+    pub(crate) leave: &'a Leave,
 }
 
 /// Answers a request.

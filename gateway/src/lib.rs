@@ -15,6 +15,7 @@ mod activity;
 mod authority;
 mod body;
 mod compress;
+mod leave;
 mod metadata;
 mod meters;
 mod refusal;

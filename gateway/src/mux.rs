@@ -7,10 +7,10 @@ use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, H
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
-use tokio_util::sync::CancellationToken;
 
 use crate::body::Body;
 use crate::gateway::{Connection, Shared};
+use crate::leave::Leave;
 use crate::{json, plain, v2};
 
 /// `text/plain`, as Go writes it.
@@ -41,7 +41,7 @@ pub(crate) async fn answer(
     shared: &Arc<Shared>,
     request: Request<Incoming>,
     connection: &Connection,
-    leave: &CancellationToken,
+    leave: &Leave,
 ) -> Response<Body> {
     let without_body = request.method() == Method::HEAD;
     let mut response = if request.method() == Method::OPTIONS {
@@ -72,7 +72,7 @@ async fn route(
     path: &[u8],
     request: Request<Incoming>,
     connection: &Connection,
-    leave: &CancellationToken,
+    leave: &Leave,
 ) -> Response<Body> {
     // The old names of the JSON interface are those of the new one.
     let path = match [&b"/v3beta/"[..], b"/v3alpha/"].iter().find_map(|old| path.strip_prefix(*old)) {

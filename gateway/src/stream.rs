@@ -21,12 +21,12 @@ use hyper::body::Frame;
 use parking_lot::Mutex;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::activity;
 use crate::gateway::Shared;
 use crate::grpc;
 use crate::json::{self, Values};
+use crate::leave::{Leave, Leaving};
 use crate::metadata::Metadata;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -209,8 +209,8 @@ impl Outlet {
         let (answers, bytes) = mem::take(&mut self.uncounted);
         self.shared.meters.sent(self.shared.meters.call(self.rpc), answers, bytes);
         self.pieces_bytes = 0;
-        let pieces = mem::take(&mut self.pieces);
-        *self.tray.lock() = pieces;
+        // It is empty, or this would not be polled; its memory comes back for the next ones.
+        mem::swap(&mut *self.tray.lock(), &mut self.pieces);
         // Whoever polls this call looks into the tray when the poll is over, and polls again when it is empty.
         let mut left = false;
         poll_fn(|_| if mem::replace(&mut left, true) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -225,7 +225,7 @@ pub(crate) struct Streamed {
     outcome: Option<Result<(), Refusal>>,
     /// Something has left.
     begun: bool,
-    leave: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    leave: Option<Leaving>,
     tally: Tally,
     /// The request is under way for as long as this is here.
     busy: Option<activity::Call>,
@@ -248,12 +248,12 @@ pub(crate) enum Head {
 
 impl Streamed {
     /// A call that `begin` makes of its parts. It ends at shutdown if it `is_endless`, and else is waited for.
-    pub(crate) fn new(call: Call, leave: &CancellationToken, begin: impl FnOnce(Call) -> Running) -> Self {
+    pub(crate) fn new(call: Call, leave: &Leave, begin: impl FnOnce(Call) -> Running) -> Self {
         let tally = Tally::start(&call.shared, call.rpc);
         let tray = Arc::clone(&call.outlet.tray);
         let json = matches!(call.outlet.form, Form::Json(_));
         let time_left = call.metadata.time_left();
-        let leave = call.rpc.is_endless().then(|| Box::pin(leave.clone().cancelled_owned()));
+        let leave = call.rpc.is_endless().then(|| leave.wait());
         let running = begin(call);
         let running: Running = match time_left {
             None => running,
@@ -303,7 +303,7 @@ impl Streamed {
         if self.has_answers() {
             return Poll::Ready(());
         }
-        if self.leave.as_mut().is_some_and(|leave| leave.as_mut().poll(cx).is_ready()) {
+        if self.leave.as_mut().is_some_and(|leave| leave.poll(cx).is_ready()) {
             self.end(Err(Fault::Stopped.into()));
             return Poll::Ready(());
         }

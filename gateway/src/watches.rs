@@ -39,27 +39,42 @@ pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
     // A client that will ask for nothing more is told all the same.
     let mut asks = true;
     let mut owed = 0;
+    // Answers since the client was last listened to.
+    let mut unheard = 0;
     loop {
-        let mut reply = tokio::select! {
+        let next = poll_fn(|cx| {
             // Answers first, so that no number of requests keeps them waiting; but see below.
-            biased;
-            reply = watches.next() => Some(reply?),
-            request = inlet.next(), if asks && owed < OWED_MAX => {
-                asks = take(watches.as_mut(), request?, &mut owed);
-                None
+            if let Poll::Ready(reply) = watches.poll_next(cx) {
+                unheard += 1;
+                return Poll::Ready(reply.map(Next::Reply).map_err(Refusal::from));
             }
-        };
-        while let Some(answer) = reply.take() {
-            owed -= usize::from(owed > 0 && is_of_creation(&answer.body));
-            put(&mut outlet, &answer, message_bytes_max)?;
-            if !outlet.is_full() {
-                reply = now(watches.next()).await.transpose()?;
+            unheard = 0;
+            if asks && owed < OWED_MAX {
+                return inlet.poll_next(cx).map(|request| request.map(Next::Request));
+            }
+            Poll::Pending
+        });
+        let mut is_heard = false;
+        match next.await? {
+            Next::Request(request) => {
+                is_heard = true;
+                asks = take(watches.as_mut(), request, &mut owed);
+            }
+            Next::Reply(reply) => {
+                let mut reply = Some(reply);
+                while let Some(answer) = reply.take() {
+                    owed -= usize::from(owed > 0 && is_of_creation(&answer.body));
+                    put(&mut outlet, &answer, message_bytes_max)?;
+                    if !outlet.is_full() {
+                        reply = watches.at_hand();
+                    }
+                }
+                outlet.flush().await;
             }
         }
-        outlet.flush().await;
-        // A stream that is never without events still hears what its client wants.
+        // What comes together is taken together; and a stream that is never without events still hears its client.
         for _ in 0..REQUESTS_MAX {
-            if !asks || owed >= OWED_MAX {
+            if !asks || owed >= OWED_MAX || !(is_heard || unheard > 1) {
                 break;
             }
             match now(inlet.next()).await {
@@ -68,6 +83,13 @@ pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
             }
         }
     }
+}
+
+/// What a stream goes on with.
+enum Next {
+    Reply(WatchReply),
+    /// `None` after the last.
+    Request(Option<pb::WatchRequest>),
 }
 
 /// What a future gives without waiting.

@@ -60,6 +60,12 @@ pub trait WatchStream: Send {
 
     /// The next answer. A fault ends the stream.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>>;
+
+    /// The next of the answers that came together with the one which [`WatchStream::poll_next`] has just given: costs
+    /// less than asking that again. Nothing may be waited for in between.
+    fn at_hand(&mut self) -> Option<WatchReply> {
+        None
+    }
 }
 
 impl dyn WatchStream + '_ {

@@ -7,6 +7,7 @@
 use std::io;
 use std::thread::{self, JoinHandle};
 
+use stdx::Bell;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
@@ -28,7 +29,13 @@ impl Lanes {
             lanes.handles.push(runtime.handle().clone());
             lanes.threads.push(thread::Builder::new().name(name).spawn(move || {
                 // It fails when the sender is gone, and then it is time to stop too.
-                runtime.block_on(async { drop(stop.wait_for(|stop| *stop).await) });
+                runtime.block_on(async {
+                    // Many who watch are woken at once.
+                    tokio::select! {
+                        () = Bell::put_up() => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
+                });
             })?);
         }
         Ok(lanes)

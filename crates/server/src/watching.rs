@@ -62,19 +62,16 @@ impl Stream {
     }
 
     fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<Result<Reply, Fault>> {
+        for id in self.guard.look(&self.house)? {
+            self.ask(|seat| Ask::Cancel(seat, id));
+        }
+        if let Some(refused) = self.guard.take_refused() {
+            let revision = self.house.wing.look().mvcc.revision();
+            return Poll::Ready(Ok(Reply { id: WatchId::NONE, revision, body: Body::Refused(refused) }));
+        }
         loop {
-            for id in self.guard.look(&self.house)? {
-                self.ask(|seat| Ask::Cancel(seat, id));
-            }
-            if let Some(refused) = self.guard.take_refused() {
-                let revision = self.house.wing.look().mvcc.revision();
-                return Poll::Ready(Ok(Reply { id: WatchId::NONE, revision, body: Body::Refused(refused) }));
-            }
-            if let Some(reply) = self.replies.pop_front() {
-                if self.guard.lets_out(&reply) {
-                    return Poll::Ready(Ok(reply));
-                }
-                continue;
+            if let Some(reply) = self.taken() {
+                return Poll::Ready(Ok(reply));
             }
             match self.seat.outbox.poll_take(context, &mut self.replies) {
                 Poll::Pending => return Poll::Pending,
@@ -88,6 +85,20 @@ impl Stream {
                 }
             }
         }
+    }
+
+    /// The next of those that were taken out and may be seen.
+    fn taken(&mut self) -> Option<Reply> {
+        let Self { replies, guard, .. } = self;
+        std::iter::from_fn(|| replies.pop_front()).find(|reply| guard.lets_out(reply))
+    }
+
+    fn answer(&mut self, reply: Reply) -> WatchReply {
+        let Reply { id, revision, body } = reply;
+        let header =
+            Header { cluster: self.cluster, member: self.member, revision, term: self.house.shared.term() };
+        let denied = matches!(body, Body::Canceled { .. }) && self.guard.forget(id);
+        WatchReply { header, id, body: told(body, denied) }
     }
 }
 
@@ -108,11 +119,13 @@ impl WatchStream for Stream {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
-        let Reply { id, revision, body } = ready!(self.poll_reply(context))?;
-        let header =
-            Header { cluster: self.cluster, member: self.member, revision, term: self.house.shared.term() };
-        let denied = matches!(body, Body::Canceled { .. }) && self.guard.forget(id);
-        Poll::Ready(Ok(WatchReply { header, id, body: told(body, denied) }))
+        let reply = ready!(self.poll_reply(context))?;
+        Poll::Ready(Ok(self.answer(reply)))
+    }
+
+    fn at_hand(&mut self) -> Option<WatchReply> {
+        let reply = self.taken()?;
+        Some(self.answer(reply))
     }
 }
 

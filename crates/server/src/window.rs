@@ -112,7 +112,7 @@ impl Window {
             return Err(Fault::TooManyRequests);
         }
         let id = StreamId(self.next.fetch_add(1, Ordering::Relaxed));
-        let seat = Arc::new(Seat { id, outbox: Arc::default(), asks: AtomicUsize::new(0) });
+        let seat = Arc::new(Seat { id, outbox: Arc::new(Outbox::here()), asks: AtomicUsize::new(0) });
         if self.asks.put(Ask::Open { seat: Arc::clone(&seat), requires_leader }).is_err() {
             return Err(Fault::Stopped);
         }

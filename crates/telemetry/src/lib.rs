@@ -8,6 +8,7 @@
 mod log;
 mod process;
 mod registry;
+mod stripes;
 
 pub use log::{FATAL, LogError, LogLevel, LogOutput, init_log};
 pub use metrics::{Counter, Gauge, Histogram};

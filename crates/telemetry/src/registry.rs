@@ -13,6 +13,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use parking_lot::Mutex;
 
 use crate::process::ProcessFamilies;
+use crate::stripes::Stripes;
 
 /// The upper bounds of a histogram: `count` of them from `start`, each `factor` times the one before. What
 /// is above the last is counted under `+Inf`.
@@ -50,6 +51,7 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     /// Counters and gauges.
     plain: PrometheusRecorder,
+    stripes: Stripes,
     process: ProcessFamilies,
     histograms: Mutex<Histograms>,
 }
@@ -73,7 +75,7 @@ impl Registry {
     pub fn new() -> Self {
         let plain = PrometheusBuilder::new().build_recorder();
         let process = ProcessFamilies::register(&plain);
-        Self(Arc::new(Inner { plain, process, histograms: Mutex::default() }))
+        Self(Arc::new(Inner { plain, stripes: Stripes::default(), process, histograms: Mutex::default() }))
     }
 
     /// The counter with this name and these labels; the same one when asked again.
@@ -84,7 +86,8 @@ impl Registry {
         labels: &[(&'static str, &str)],
     ) -> Counter {
         self.0.plain.describe_counter(KeyName::from_const_str(name), None, SharedString::const_str(help));
-        self.0.plain.register_counter(&key(name, labels), &METADATA)
+        let key = key(name, labels);
+        self.0.stripes.counter(&key, || self.0.plain.register_counter(&key, &METADATA))
     }
 
     /// The gauge with this name and these labels; the same one when asked again.
@@ -124,6 +127,7 @@ impl Registry {
     /// Everything, in the text form 0.0.4.
     pub fn render(&self) -> String {
         self.0.process.update(&self.0.plain);
+        self.0.stripes.show();
         let mut texts = vec![self.0.plain.handle().render()];
         texts.extend(
             self.0.histograms.lock().recorders.iter().map(|(_, recorder)| recorder.handle().render()),

@@ -100,7 +100,9 @@ impl Hub {
         for at in touched.drain(..) {
             let stream = &mut self.streams[at as usize];
             let mut pending = std::mem::take(&mut stream.pending);
-            stream.outbox.offer(&mut pending, &self.limits);
+            if let Some(waker) = stream.outbox.offer(&mut pending, &self.limits) {
+                self.ringing.wake(waker, stream.outbox.bell());
+            }
             for Pending { slot, reply, .. } in pending.drain(..) {
                 if let Body::Events { events, .. } = reply.body
                     && let Some(first) = events.first()
@@ -113,6 +115,7 @@ impl Hub {
                 self.streams[at as usize].pending = pending;
             }
         }
+        self.ringing.done();
         self.touched = touched;
     }
 }

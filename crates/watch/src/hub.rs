@@ -13,6 +13,7 @@ use crate::index::Index;
 use crate::lagging::Cohorts;
 use crate::numbers::Numbers;
 use crate::outbox::Pending;
+use crate::ringing::Ringing;
 use crate::shelf::Shelf;
 use crate::watcher::{NOWHERE, Watcher};
 use crate::{Body, End, Limits, Outbox, Reply};
@@ -73,6 +74,7 @@ pub struct Hub {
     hasher: DefaultHashBuilder,
     /// Streams with something pending.
     pub(crate) touched: Vec<u32>,
+    pub(crate) ringing: Ringing,
     /// Streams by when they are told that nothing happened.
     pub(crate) due: BTreeSet<(Instant, u32)>,
     /// Streams that a progress reply is owed to.
@@ -94,6 +96,7 @@ impl Hub {
             by_id: HashMap::new(),
             hasher: DefaultHashBuilder::default(),
             touched: Vec::new(),
+            ringing: Ringing::default(),
             due: BTreeSet::new(),
             owed: BTreeSet::new(),
         }

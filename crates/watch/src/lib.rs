@@ -17,6 +17,7 @@
 mod hub;
 mod limits;
 mod outbox;
+mod ringing;
 
 mod deliver;
 mod lagging;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
+use stdx::Bell;
 use types::{Revision, SharedEvent, WatchId};
 
 use crate::Limits;
@@ -85,6 +86,8 @@ pub(crate) struct Pending {
 #[derive(Default)]
 pub struct Outbox {
     state: Mutex<State>,
+    /// Of the thread on which the reader is.
+    bell: Option<Arc<Bell>>,
 }
 
 #[derive(Default)]
@@ -101,6 +104,16 @@ struct State {
 }
 
 impl Outbox {
+    /// For a reader on the thread that calls, and that stays there if it has a [`Bell`].
+    pub fn here() -> Self {
+        Self { bell: Bell::here(), ..Self::default() }
+    }
+
+    /// What wakes the reader together with others.
+    pub(crate) fn bell(&self) -> Option<&Arc<Bell>> {
+        self.bell.as_ref()
+    }
+
     /// Takes all that waits into `into`, which must be empty.
     pub fn poll_take(&self, context: &mut Context<'_>, into: &mut VecDeque<Reply>) -> Poll<Taken> {
         let mut state = self.state.lock();
@@ -138,12 +151,14 @@ impl Outbox {
         Self::wake(state);
     }
 
-    /// Puts in replies with events, as many as there is room for. What is left in `pending` has to wait for room.
-    pub(crate) fn offer(&self, pending: &mut Vec<Pending>, limits: &Limits) {
+    /// Puts in replies with events, as many as there is room for. What is left in `pending` has to wait for room. Who is
+    /// returned has to be woken.
+    #[must_use]
+    pub(crate) fn offer(&self, pending: &mut Vec<Pending>, limits: &Limits) -> Option<Waker> {
         let mut state = self.state.lock();
         if state.end.is_some() {
             pending.clear();
-            return;
+            return None;
         }
         let mut accepted = 0;
         for Pending { reply, bytes, .. } in pending.iter() {
@@ -160,9 +175,7 @@ impl Outbox {
         }
         // Moved and not cloned: the threads of all readers count on the same events.
         state.replies.extend(pending.drain(..accepted).map(|pending| pending.reply));
-        if accepted > 0 {
-            Self::wake(state);
-        }
+        if accepted > 0 { state.waker.take() } else { None }
     }
 
     /// Has the reader look, whatever there is.

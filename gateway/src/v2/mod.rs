@@ -17,12 +17,12 @@ use api::{Consistency, Fault, V2Auth, V2Reply};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use tokio_util::sync::CancellationToken;
 use types::v2::{Refusal, Watch};
 use types::v2auth::Access;
 
 use crate::body::{self, Body, BodyError};
 use crate::gateway::{Connection, Shared};
+use crate::leave::Leave;
 use crate::mux;
 
 use form::{Form, MediaType};
@@ -34,7 +34,7 @@ pub(crate) async fn answer(
     key: &str,
     request: Request<Incoming>,
     connection: &Connection,
-    leave: &CancellationToken,
+    leave: &Leave,
 ) -> Response<Body> {
     if !shared.member.v2_enabled() {
         return mux::not_found();
@@ -113,12 +113,7 @@ async fn read_body(shared: &Shared, incoming: Incoming) -> (Form, Option<String>
     (Form::default(), Some(cause.to_owned()))
 }
 
-async fn run(
-    shared: &Shared,
-    method: &Method,
-    operation: Operation,
-    leave: &CancellationToken,
-) -> Response<Body> {
+async fn run(shared: &Shared, method: &Method, operation: Operation, leave: &Leave) -> Response<Body> {
     let name = operation.name(method);
     shared.meters.v2.received(name);
     let begun = Instant::now();
@@ -151,7 +146,7 @@ fn refuse(shared: &Shared, Wrong { code, cause }: Wrong) -> Response<Body> {
     answer::refusal(shared.member.header().cluster, &Refusal { code, cause, index: 0 })
 }
 
-async fn begin_wait(shared: &Shared, watch: Watch, leave: &CancellationToken) -> Response<Body> {
+async fn begin_wait(shared: &Shared, watch: Watch, leave: &Leave) -> Response<Body> {
     let cluster = shared.member.header().cluster;
     match shared.member.v2_watch(watch).await {
         Ok(Ok(watching)) => wait::respond(cluster, watching, leave),

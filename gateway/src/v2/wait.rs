@@ -11,11 +11,12 @@ use api::{V2Events, V2News, V2Watching};
 use bytes::Bytes;
 use http::Response;
 use hyper::body::Frame;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
 use types::ClusterId;
 
 use crate::activity;
 use crate::body::Body;
+use crate::leave::{Leave, Leaving};
 use crate::v2::answer;
 
 type Next = Pin<Box<dyn Future<Output = (Option<Arc<V2News>>, Box<dyn V2Events>)> + Send>>;
@@ -24,7 +25,7 @@ type Next = Pin<Box<dyn Future<Output = (Option<Arc<V2News>>, Box<dyn V2Events>)
 pub(crate) struct Waiting {
     /// `None` when it is over.
     next: Option<Next>,
-    leave: Pin<Box<WaitForCancellationFutureOwned>>,
+    leave: Leaving,
     /// The request is under way for as long as this is here.
     busy: Option<activity::Call>,
 }
@@ -36,9 +37,9 @@ impl std::fmt::Debug for Waiting {
 }
 
 /// The answer to a wait that has begun. It ends with the wait, and at shutdown.
-pub(crate) fn respond(cluster: ClusterId, watching: V2Watching, leave: &CancellationToken) -> Response<Body> {
+pub(crate) fn respond(cluster: ClusterId, watching: V2Watching, leave: &Leave) -> Response<Body> {
     let V2Watching { index, raft_index, raft_term, events } = watching;
-    let leave = Box::pin(leave.clone().cancelled_owned());
+    let leave = leave.wait();
     let waiting = Waiting { next: Some(next(events)), leave, busy: None };
     let mut response = Response::new(Body::waiting(waiting));
     answer::heads(response.headers_mut(), cluster, index, raft_index, raft_term);
@@ -63,7 +64,7 @@ impl Waiting {
             self.next = news.is_some().then(|| next(events));
             return Poll::Ready(news.map(|news| Frame::data(encoded(&news))));
         }
-        ready!(self.leave.as_mut().poll(cx));
+        ready!(self.leave.poll(cx));
         self.next = None;
         Poll::Ready(None)
     }

@@ -83,6 +83,10 @@ impl WatchStream for FakeWatches {
         self.reply(WatchId::NONE, WatchBody::Progress);
     }
 
+    fn at_hand(&mut self) -> Option<WatchReply> {
+        self.replies.pop_front()
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<WatchReply, Fault>> {
         if let Some(reply) = self.replies.pop_front() {
             return Poll::Ready(Ok(reply));
