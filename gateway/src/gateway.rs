@@ -19,7 +19,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -102,7 +101,7 @@ impl Gateway {
         shutdown: impl Future<Output = ()>,
     ) {
         let mut shutdown = pin!(shutdown);
-        let (leave, cut) = (Leave::default(), CancellationToken::new());
+        let (leave, cut) = (Leave::default(), Leave::default());
         let tasks = TaskTracker::new();
         let mut lanes = self.lanes.iter().cycle();
         loop {
@@ -111,8 +110,14 @@ impl Gateway {
                 accepted = self.accept(&listener) => accepted,
             };
             let connection = self.clone().connection(stream, tls.clone(), slot, leave.clone());
-            let cut = cut.clone();
-            let task = async move { cut.run_until_cancelled(connection).await };
+            let mut cut = cut.wait();
+            let task = async move {
+                tokio::select! {
+                    biased;
+                    () = connection => {}
+                    () = cut.begun() => {}
+                }
+            };
             match lanes.next() {
                 Some(lane) => tasks.spawn_on(task, lane),
                 None => tasks.spawn(task),
@@ -123,7 +128,7 @@ impl Gateway {
         tasks.close();
         if tokio::time::timeout(self.shared.limits.drain_time_max, tasks.wait()).await.is_err() {
             warn!(connections = tasks.len(), "cutting connections whose requests did not end in time");
-            cut.cancel();
+            cut.begin();
             tasks.wait().await;
         }
     }
@@ -178,9 +183,10 @@ impl Gateway {
     {
         let limits = self.shared.limits;
         let activity = Arc::new(Activity::default());
+        let requests_leave = leave.clone();
         let io = TokioIo::new(Lenient::new(Watched::new(stream, Arc::clone(&activity))));
         let service = service_fn(|request: Request<Incoming>| {
-            let (shared, call, leave) = (Arc::clone(&self.shared), activity.begin(), leave.clone());
+            let (shared, call, leave) = (Arc::clone(&self.shared), activity.begin(), requests_leave.clone());
             let connection = connection.clone();
             async move {
                 let mut response = dispatch(&shared, request, &connection, &leave).await;
@@ -189,9 +195,10 @@ impl Gateway {
             }
         });
         let mut serving = pin!(self.server.serve_connection(io, service));
-        let mut leaving = false;
+        let (mut leave, mut leaving) = (leave.wait(), false);
         loop {
             tokio::select! {
+                biased;
                 ended = &mut serving => {
                     if let Err(error) = ended {
                         debug!(%error, "a connection ended early");
@@ -202,7 +209,7 @@ impl Gateway {
                     Verdict::Slow => debug!("closing a connection whose request head did not arrive in time"),
                     Verdict::Idle => debug!("closing an idle connection"),
                 },
-                () = leave.token().cancelled(), if !leaving => {
+                () = leave.begun(), if !leaving => {
                     leaving = true;
                     serving.as_mut().graceful_shutdown();
                     continue;

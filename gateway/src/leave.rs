@@ -1,5 +1,6 @@
 //! The gateway takes its leave: no more requests, and streams without an end are ended.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,11 @@ pub(crate) struct Leaving {
 }
 
 impl Leaving {
+    /// Waits until it has begun.
+    pub(crate) async fn begun(&mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+
     /// Ready when it has begun.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.begun.load(Ordering::Acquire) {

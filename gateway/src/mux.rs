@@ -48,7 +48,7 @@ pub(crate) async fn answer(
         Response::new(Body::default())
     } else {
         match decode(request.uri().path()) {
-            Some(path) => route(shared, &path, request, connection, leave).await,
+            Some(path) => route(shared, path, request, connection, leave).await,
             None => bad_request(),
         }
     };
@@ -69,19 +69,17 @@ fn headers_of(response: Response<Body>) -> Response<Body> {
 
 async fn route(
     shared: &Arc<Shared>,
-    path: &[u8],
+    mut path: Vec<u8>,
     request: Request<Incoming>,
     connection: &Connection,
     leave: &Leave,
 ) -> Response<Body> {
     // The old names of the JSON interface are those of the new one.
-    let path = match [&b"/v3beta/"[..], b"/v3alpha/"].iter().find_map(|old| path.strip_prefix(*old)) {
-        Some(rest) => [b"/v3/", rest].concat(),
-        None => path.to_vec(),
-    };
-    let cleaned = clean(&path);
-    if cleaned != path {
-        return redirect(&request, &cleaned);
+    if let Some(rest) = [&b"/v3beta/"[..], b"/v3alpha/"].iter().find_map(|old| path.strip_prefix(*old)) {
+        path = [b"/v3/", rest].concat();
+    }
+    if !is_clean(&path) {
+        return redirect(&request, &clean(&path));
     }
     let Ok(path) = std::str::from_utf8(&path) else { return v2::or_not_found(shared, &path) };
     if let Some(path) = path.strip_prefix("/v3").filter(|path| path.starts_with('/')) {
@@ -128,6 +126,19 @@ fn decode(path: &str) -> Option<Vec<u8>> {
         });
     }
     Some(decoded)
+}
+
+/// Whether [`clean`] would change nothing.
+fn is_clean(path: &[u8]) -> bool {
+    let Some(rest) = path.strip_prefix(b"/") else { return false };
+    let mut parts = rest.split(|byte| *byte == b'/').peekable();
+    while let Some(part) = parts.next() {
+        let is_end = part.is_empty() && parts.peek().is_none();
+        if !is_end && matches!(part, b"" | b"." | b"..") {
+            return false;
+        }
+    }
+    true
 }
 
 /// Without empty, `.` and `..` components; a slash at the end stays.
@@ -232,6 +243,7 @@ mod tests {
             ("/a//", "/a/"),
         ] {
             assert_eq!(clean(path.as_bytes()), cleaned.as_bytes(), "{path}");
+            assert_eq!(is_clean(path.as_bytes()), path == cleaned, "{path}");
         }
     }
 

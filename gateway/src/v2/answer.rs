@@ -13,6 +13,9 @@ use types::{ClusterId, Index, Term};
 
 use crate::body::Body;
 
+/// Room for the headers of an answer, those of CORS and HTTP with them.
+const HEADERS: usize = 12;
+
 /// An answer of the keyspace.
 pub(crate) fn reply(cluster: ClusterId, reply: V2Reply, quiet: bool) -> Response<Body> {
     let event = match reply.result {
@@ -20,6 +23,7 @@ pub(crate) fn reply(cluster: ClusterId, reply: V2Reply, quiet: bool) -> Response
         Err(refused) => return refusal(cluster, &refused),
     };
     let mut response = Response::new(Body::of(text(&event, quiet)));
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
     if created(&event) {
         *response.status_mut() = StatusCode::CREATED;
     }

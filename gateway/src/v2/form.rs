@@ -82,6 +82,8 @@ fn invalid_escape(rest: &[u8]) -> String {
     format!("invalid URL escape {:?}", format!("%{}", String::from_utf8_lossy(shown)))
 }
 
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
+
 /// What a content type says about a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum MediaType {
@@ -95,13 +97,17 @@ impl MediaType {
     /// Of a request's header, and what is wrong with it in Go's words. Without one, the body is just bytes.
     pub(crate) fn parse(header: Option<&[u8]>) -> (Self, Option<&'static str>) {
         let header = header.filter(|header| !header.is_empty()).unwrap_or(b"application/octet-stream");
+        // As most clients say it.
+        if header == FORM {
+            return (Self::Form, None);
+        }
         let mut parts = header.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
         if let Some(wrong) = wrong_with(&media_type) {
             return (Self::Other, Some(wrong));
         }
         let kind = match media_type.as_slice() {
-            b"application/x-www-form-urlencoded" => Self::Form,
+            FORM => Self::Form,
             _ => Self::Other,
         };
         let mut parameters = parts.peekable();
