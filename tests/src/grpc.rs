@@ -95,27 +95,52 @@ async fn exchange(
     metadata: &[(String, String)],
     message: &[u8],
 ) -> anyhow::Result<Reply> {
-    let stream = TcpStream::connect(address).await.context("connect")?;
-    let (mut sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.context("HTTP/2 handshake")?;
-    tokio::spawn(connection);
-    let mut request = Request::post(format!("http://{address}{path}"))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    for (name, value) in metadata {
-        request = request.header(name, value);
+    Connection::open(address).await?.call(path, metadata, message).await
+}
+
+/// A connection that is kept from one call to the next.
+#[derive(Debug)]
+pub struct Connection {
+    address: SocketAddr,
+    sender: http2::SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(address: SocketAddr) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).await.context("connect")?;
+        stream.set_nodelay(true).context("set an option of the socket")?;
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.context("HTTP/2 handshake")?;
+        tokio::spawn(connection);
+        Ok(Self { address, sender })
     }
-    let request = request.body(Full::new(frame(message)?)).context("build the request")?;
-    let response = sender.send_request(request).await.context("send the request")?;
-    let mut reply = Reply {
-        http_status: response.status().as_u16(),
-        headers: fields(response.headers()),
-        ..Reply::default()
-    };
-    let body = response.into_body().collect().await.context("read the answer")?;
-    reply.trailers = body.trailers().map(fields).unwrap_or_default();
-    reply.messages = unframe(body.to_bytes())?;
-    Ok(reply)
+
+    /// Calls `path` with one message, and takes all that comes until the end.
+    pub async fn call(
+        &mut self,
+        path: &str,
+        metadata: &[(String, String)],
+        message: &[u8],
+    ) -> anyhow::Result<Reply> {
+        let mut request = Request::post(format!("http://{}{path}", self.address))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in metadata {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(frame(message)?)).context("build the request")?;
+        let response = self.sender.send_request(request).await.context("send the request")?;
+        let mut reply = Reply {
+            http_status: response.status().as_u16(),
+            headers: fields(response.headers()),
+            ..Reply::default()
+        };
+        let body = response.into_body().collect().await.context("read the answer")?;
+        reply.trailers = body.trailers().map(fields).unwrap_or_default();
+        reply.messages = unframe(body.to_bytes())?;
+        Ok(reply)
+    }
 }
 
 /// A call that goes on: messages are sent and received one by one.

@@ -75,10 +75,7 @@ pub fn request(method: &str, target: &str, headers: &[(String, String)], body: O
 
 /// Sends `bytes` on a connection of its own and reads one answer.
 pub fn exchange(address: SocketAddr, bytes: &[u8], patience: Duration) -> io::Result<Reply> {
-    let mut stream = TcpStream::connect_timeout(&address, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    stream.set_nodelay(true)?;
+    let mut stream = connect(address, patience)?;
     // A server may answer and close before it has read a body that it does not want: that is no failure yet.
     let written = stream.write_all(bytes);
     let mut reader = BufReader::new(stream);
@@ -86,6 +83,43 @@ pub fn exchange(address: SocketAddr, bytes: &[u8], patience: Duration) -> io::Re
         Err(error) => Err(written.err().unwrap_or(error)),
         Ok(reply) => Ok(reply),
     }
+}
+
+/// A connection that is kept from one answer to the next. It never sends a request twice.
+#[derive(Debug)]
+pub struct Connection {
+    address: SocketAddr,
+    patience: Duration,
+    reader: Option<BufReader<TcpStream>>,
+}
+
+impl Connection {
+    /// One that connects when it is first asked, and after it was closed.
+    pub fn new(address: SocketAddr, patience: Duration) -> Self {
+        Self { address, patience, reader: None }
+    }
+
+    /// Sends `bytes` and reads one answer.
+    pub fn ask(&mut self, bytes: &[u8]) -> io::Result<Reply> {
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => BufReader::new(connect(self.address, self.patience)?),
+        };
+        reader.get_mut().write_all(bytes)?;
+        let reply = read_reply(&mut reader, bytes.starts_with(b"HEAD "))?;
+        if !reply.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+            self.reader = Some(reader);
+        }
+        Ok(reply)
+    }
+}
+
+fn connect(address: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// An answer that goes on: lines of a chunked body, as they come.

@@ -56,10 +56,10 @@ pub fn expand(text: &str) -> anyhow::Result<String> {
 
 /// Replaces each `${NAME}` by the value of that name, which may change from server to server. Other notations
 /// are left for [`expand`].
-pub fn insert(text: &str, values: &BTreeMap<&str, String>) -> String {
+pub fn insert(text: &str, values: &BTreeMap<impl AsRef<str>, String>) -> String {
     let mut text = text.to_owned();
     for (name, value) in values {
-        text = text.replace(&format!("${{{name}}}"), value);
+        text = text.replace(&format!("${{{}}}", name.as_ref()), value);
     }
     text
 }

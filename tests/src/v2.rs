@@ -2,14 +2,13 @@
 //!
 //! It never sends a request twice: what became of a request without an answer is the test's question.
 
-use std::io::{BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::http1::{self, Reply};
+use crate::http1::{self, Connection, Reply};
 
 /// An answer of the keyspace.
 #[derive(Clone, Debug)]
@@ -28,7 +27,7 @@ pub struct V2 {
     addresses: Vec<SocketAddr>,
     at: usize,
     patience: Duration,
-    connection: Option<BufReader<TcpStream>>,
+    connection: Option<Connection>,
 }
 
 impl V2 {
@@ -87,20 +86,15 @@ impl V2 {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        connection.get_mut().write_all(request)?;
-        let reply = http1::read_reply(&mut connection, false)?;
+        let reply = connection.ask(request)?;
         self.connection = Some(connection);
         Ok(reply)
     }
 
-    fn connect(&self) -> anyhow::Result<BufReader<TcpStream>> {
+    fn connect(&self) -> anyhow::Result<Connection> {
         let at = self.at.checked_rem(self.addresses.len()).context("an address")?;
         let address = self.addresses.get(at).context("an address")?;
-        let stream = TcpStream::connect_timeout(address, self.patience)?;
-        stream.set_read_timeout(Some(self.patience))?;
-        stream.set_write_timeout(Some(self.patience))?;
-        stream.set_nodelay(true)?;
-        Ok(BufReader::new(stream))
+        Ok(Connection::new(*address, self.patience))
     }
 }
 

@@ -79,6 +79,9 @@ impl LeaseMeasures {
 type Standing = (&'static str, &'static str, fn(&Member) -> f64);
 
 const STANDING: &[Standing] = &[
+    ("etcd_debugging_auth_revision", "The current revision of auth store.", |member| {
+        member.house.wing.look().auth.revision() as f64
+    }),
     ("etcd_mvcc_db_open_read_transactions", "Large reads that are under way.", |member| {
         (LARGE_READS_MAX - member.large_reads.available_permits().min(LARGE_READS_MAX)) as f64
     }),

@@ -144,6 +144,7 @@ impl Member {
         };
         let body = match request {
             AuthRequest::Status => {
+                root.map_err(refused)?;
                 AuthReply::Status { enabled: auth.is_enabled(), revision: auth.revision() }
             }
             AuthRequest::UserList => {

@@ -17,27 +17,35 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What the steps of a scenario may say instead of a number that differs from server to server: `${member}` and
 /// `${member-hex}` for the server's own id, `${peer}` for its peer port, `${added}` and `${added-hex}` for the
-/// member that it added last.
+/// member that it added last, `${token}` for the token that it gave last and `${token-NAME}` for that of a user.
 #[derive(Clone, Debug)]
-struct Names(BTreeMap<&'static str, String>);
+struct Names(BTreeMap<String, String>);
 
 impl Names {
     fn of(node: &Node) -> Self {
         let url = format!("http://127.0.0.1:{}", node.peer_port());
         let id = members::member_id(&[url], "etcd-cluster");
-        let mut names = Self(BTreeMap::from([("peer", node.peer_port().to_string())]));
+        let mut names = Self(BTreeMap::from([("peer".to_owned(), node.peer_port().to_string())]));
         names.know(("member", "member-hex"), id);
         names
     }
 
-    fn know(&mut self, (decimal, hex): (&'static str, &'static str), id: MemberId) {
-        self.0.insert(decimal, id.0.to_string());
-        self.0.insert(hex, id.to_string());
+    fn know(&mut self, (decimal, hex): (&str, &str), id: MemberId) {
+        self.0.insert(decimal.to_owned(), id.0.to_string());
+        self.0.insert(hex.to_owned(), id.to_string());
     }
 
-    /// Remembers who was added, if this answer tells of it.
-    fn learn(&mut self, body: &str) {
+    /// Remembers who was added, or given a token, if this answer to `asked` tells of it.
+    fn learn(&mut self, asked: Option<&str>, body: &str) {
         const ADDED: &str = "\"member\":{\"ID\":\"";
+        let token = body.split_once("\"token\":\"").and_then(|(_, rest)| rest.split('"').next());
+        if let Some(token) = token {
+            self.0.insert("token".to_owned(), token.to_owned());
+            let name = asked.and_then(|asked| serde_json::from_str::<serde_json::Value>(asked).ok());
+            if let Some(name) = name.as_ref().and_then(|asked| asked["name"].as_str()) {
+                self.0.insert(format!("token-{name}"), token.to_owned());
+            }
+        }
         let digits = body.split_once(ADDED).and_then(|(_, rest)| rest.split('"').next());
         if let Some(id) = digits.and_then(|digits| digits.parse().ok()) {
             self.know(("added", "added-hex"), MemberId(id));
@@ -84,6 +92,9 @@ fn ask(node: &Node, step: &Step, names: &mut Names, streams: &mut Streams) -> an
     if let Send::Http { target, .. } = &mut step.send {
         *target = text::insert(target, &names.0);
     }
+    for (_, value) in &mut step.headers {
+        *value = text::insert(value, &names.0);
+    }
     let mut answer = if let Send::Stream { name, act } = &step.send {
         streams.act(node.address(), name, act, &step)?
     } else {
@@ -92,9 +103,9 @@ fn ask(node: &Node, step: &Step, names: &mut Names, streams: &mut Streams) -> an
         }
         ask_until(node, &step)?
     };
-    names.learn(answer.part("body"));
+    names.learn(step.body.as_deref(), answer.part("body"));
     answer.normalise((node.address().port(), node.peer_port()));
-    for (name, id) in names.0.iter().filter(|(name, _)| **name != "peer") {
+    for (name, id) in names.0.iter().filter(|(name, _)| *name != "peer") {
         answer.blank("body", id, &format!("<{name}>"));
     }
     Ok(answer)

@@ -22,7 +22,7 @@
 //! The number is the status that real etcd answers, and is checked, so that a scenario cannot rot unseen; `412/400`
 //! is what 3.4 and what 3.5 answers.
 //! `b"foo"` in a JSON body is the base64 of foo, `${repeat:x:9}` is nine x, and ids and ports are `${member}`,
-//! `${member-hex}`, `${peer}`, `${added}`, `${added-hex}` (see [`crate::exchange::Names`]).
+//! `${member-hex}`, `${peer}`, `${added}`, `${added-hex}`, `${token}`, `${token-NAME}` (see [`crate::exchange::Names`]).
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -26,7 +26,6 @@ const LOOPS: &str = "a part of etcd's loop over a stream of watches";
 
 /// Families of etcd that no member tells in the end, and why.
 const ABSENT: &[(&str, &str)] = &[
-    ("etcd_debugging_auth_revision", "there are no users yet"),
     ("etcd_debugging_disk_backend_commit_rebalance_duration_seconds", BBOLT),
     ("etcd_debugging_disk_backend_commit_spill_duration_seconds", BBOLT),
     ("etcd_debugging_disk_backend_commit_write_duration_seconds", BBOLT),
