@@ -26,7 +26,7 @@ pub enum Flavor {
 }
 
 /// Versions of real etcd that answers are compared with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Release {
     /// 3.4.23, as Debian ships it.
     Debian,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use store::{Batch, Direction, Family, Span, Store, StoreError};
-use types::{AuthChange, AuthDone, AuthRefusal, Author, Index, Permission, ROOT};
+use types::{AuthChange, AuthDone, AuthRefusal, Author, Index, Permission};
 
 use crate::book::{Book, Role};
 use crate::rights::{Pass, Rights};
@@ -162,11 +162,11 @@ impl Auth {
         self.book.read().roles.keys().cloned().collect()
     }
 
-    /// What a role allows.
+    /// What a role was given; root may do everything without.
     pub fn permissions(&self, role: &str) -> Result<Vec<Permission>, AuthRefusal> {
         let book = self.book.read();
         let of: &Role = book.roles.get(role).ok_or(AuthRefusal::RoleNotFound)?;
-        Ok(if role == ROOT { vec![everything()] } else { of.permissions.clone() })
+        Ok(of.permissions.clone())
     }
 
     /// The hash with which a password must agree, and the revision as of which that is so. `Ok(None)`: the user has no
@@ -290,11 +290,6 @@ fn authenticate(
         return Err(AuthRefusal::OldRevision);
     }
     Ok(AuthDone::Token { user, token: format!("{token}.{index}") })
-}
-
-fn everything() -> Permission {
-    let range_end = bytes::Bytes::from_static(b"\0");
-    Permission { access: types::Access::ReadWrite, key: bytes::Bytes::new(), range_end }
 }
 
 fn stage_state(book: &Book, batch: &mut Batch<'_>) {

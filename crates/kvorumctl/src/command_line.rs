@@ -132,7 +132,15 @@ fn yes_or_no(text: &str) -> Result<bool, String> {
 
 /// A time as Go writes it.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    stdx::parse_duration(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
+    stdx::parse_duration(text).ok_or_else(|| {
+        let is_bare = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let what = if is_bare && text.bytes().any(|byte| byte.is_ascii_digit()) {
+            "missing unit in"
+        } else {
+            "invalid"
+        };
+        format!("time: {what} duration {text:?}")
+    })
 }
 
 /// A number as Go reads it.

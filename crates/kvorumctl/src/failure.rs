@@ -84,7 +84,7 @@ impl Failure {
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         let status = if matches!(fault, Fault::Credentials(_)) { exit::BAD_CONNECTION } else { exit::ERROR };
-        let text = fault.to_string();
+        let text = text_of(&fault);
         let mut details: Vec<String> = fault
             .failures()
             .iter()
@@ -95,6 +95,17 @@ impl From<Fault> for Failure {
         }
         details.extend(hint(&fault, &text).map(|hint| format!("hint: {hint}")));
         Self { status, text: Some(text), details }
+    }
+}
+
+/// What etcdctl would say: refusals that it does not know it shows as they came.
+fn text_of(fault: &Fault) -> String {
+    match fault {
+        Fault::Refused(status) if !status.message().starts_with("etcdserver: ") => {
+            format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
+        }
+        Fault::Credentials(fault) => text_of(fault),
+        fault => fault.to_string(),
     }
 }
 

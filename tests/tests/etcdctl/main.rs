@@ -1,36 +1,34 @@
 //! Real etcdctl, 3.4.23 and 3.5.1, against real etcd of its version and against us: what it prints on either
-//! stream and how it ends may differ only where docs/COMPATIBILITY.md says so.
+//! stream and how it ends may differ only where docs/COMPATIBILITY.md says so. And kvorumctl against us, which has to
+//! answer as both of them do.
 //!
 //! The commands are the text files of `tests/etcdctl/`. Each runs on fresh servers. What was printed is left in
 //! the target folder (`tmp/etcdctl/`). `ETCDCTL_ONLY` names one file, `CLUSTER_OF=etcd` compares etcd with itself,
 //! to test the test.
 
 mod normal;
+mod own;
+mod play;
 mod process;
 mod script;
 mod stage;
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fmt::Write as _;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{env, fs, thread};
 
+use ::tests::Release;
 use ::tests::allowed::{self, Allowed, Difference};
-use ::tests::answer::differences;
-use ::tests::{Program, Release};
-use anyhow::{Context, ensure};
+use ::tests::answer::{Answer, differences};
+use anyhow::ensure;
 
-use crate::script::Script;
-use crate::stage::{Done, Stage};
-
-/// Scripts that run at the same time, each with two clusters.
-const WORKERS: usize = 3;
+use crate::play::{Cast, played};
+use crate::stage::Done;
 
 /// Commands below which something was not run.
 const COMMANDS_MIN: usize = 200;
 
-/// What a run found.
+/// What a comparison found.
 #[derive(Debug, Default)]
 struct Findings {
     commands: usize,
@@ -40,33 +38,71 @@ struct Findings {
 
 #[test]
 fn etcdctl_notices_no_difference() {
-    if let Err(error) = compare_all() {
+    let mut findings = Findings::default();
+    let compared = compare("## Differences that etcdctl shows", &mut findings, |findings, allowed| {
+        for script in &played().scripts {
+            for release in play::releases(script) {
+                let name = format!("etcdctl {} {}", release.version(), script.name);
+                match (played().of(script, Cast::Etcd(release)), played().of(script, Cast::Ours(release))) {
+                    (Ok(etcd), Ok(ours)) => {
+                        for (etcd, ours) in etcd.iter().zip(ours) {
+                            judge(findings, &name, allowed, etcd, &etcd.answer, &ours.answer);
+                        }
+                    }
+                    (etcd, ours) => complain(findings, &name, [etcd, ours]),
+                }
+            }
+        }
+    });
+    if let Err(error) = compared {
         panic!("{error:#}");
     }
 }
 
-fn compare_all() -> anyhow::Result<()> {
-    let only = env::var("ETCDCTL_ONLY").ok();
-    let mut scripts = script::all(&tests::root().join("tests/etcdctl"))?;
-    scripts.retain(|script| only.as_ref().is_none_or(|only| *only == script.name));
-    let allowed = allowed::rows("## Differences that etcdctl shows")?;
-    let pairs: Vec<(&Script, Release)> =
-        scripts.iter().flat_map(|script| Release::ALL.map(|release| (script, release))).collect();
-    let pairs: Vec<(&Script, Release)> = pairs
-        .into_iter()
-        .filter(|(script, release)| !script.is_v2() || *release == Release::Debian)
-        .collect();
-    let findings = run_all(&pairs, &allowed);
+#[test]
+fn kvorumctl_answers_as_etcdctl_does() {
+    let mut findings = Findings::default();
+    let compared =
+        compare("## Differences between etcdctl and kvorumctl", &mut findings, |findings, allowed| {
+            for script in played().scripts.iter().filter(|script| !script.is_v2()) {
+                for release in Release::ALL {
+                    let name = format!("etcdctl {} {}", release.version(), script.name);
+                    match (played().of(script, Cast::Ours(release)), played().of(script, Cast::Kvorumctl)) {
+                        (Ok(theirs), Ok(ours)) => {
+                            for theirs in theirs {
+                                let Some(ours) = ours.iter().find(|ours| ours.line == theirs.line) else {
+                                    continue;
+                                };
+                                judge(findings, &name, allowed, theirs, &said(theirs), &said(ours));
+                            }
+                        }
+                        (theirs, ours) => complain(findings, &name, [theirs, ours]),
+                    }
+                }
+            }
+        });
+    if let Err(error) = compared {
+        panic!("{error:#}");
+    }
+}
 
+/// Runs a comparison under the table below this heading.
+fn compare(
+    heading: &str,
+    findings: &mut Findings,
+    run: impl FnOnce(&mut Findings, &[Allowed]),
+) -> anyhow::Result<()> {
+    let only = env::var("ETCDCTL_ONLY").ok();
+    let allowed = allowed::rows(heading)?;
+    run(findings, &allowed);
     let mut report = findings.refused.join("\n");
     let unused = allowed::unused(&allowed, &findings.used);
     if !unused.is_empty() && only.is_none() {
         write!(report, "\nlisted in docs/COMPATIBILITY.md, but seen nowhere: {unused:?}")?;
     }
     eprintln!(
-        "{} commands in {} scripts: {} differences that are allowed, {} commands with others",
+        "{} commands: {} differences that are allowed, {} commands with others",
         findings.commands,
-        pairs.len(),
         findings.used.values().sum::<usize>(),
         findings.refused.len()
     );
@@ -75,78 +111,46 @@ fn compare_all() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_all(pairs: &[(&Script, Release)], allowed: &[Allowed]) -> Findings {
-    let next = AtomicUsize::new(0);
-    let findings = Mutex::new(Findings::default());
-    thread::scope(|scope| {
-        let work = || {
-            while let Some((script, release)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let name = format!("etcdctl {} {}", release.version(), script.name);
-                let run = run(script, *release);
-                let mut findings = findings.lock().expect("no worker panics while it holds this");
-                match run {
-                    Ok(sides) => judge(&mut findings, &name, allowed, &sides),
-                    Err(error) => findings.refused.push(format!("{name}: {error:#}")),
-                }
-            }
-        };
-        for _ in 0..WORKERS {
-            scope.spawn(work);
-        }
-    });
-    let mut findings = findings.into_inner().expect("no worker panics while it holds this");
-    findings.refused.sort();
-    findings
+fn complain(findings: &mut Findings, name: &str, sides: [Result<&[Done], &str>; 2]) {
+    let errors = sides.into_iter().filter_map(Result::err);
+    findings.refused.extend(errors.map(|error| format!("{name}: {error}")));
 }
 
-/// Plays the script to both at the same time.
-fn run(script: &Script, release: Release) -> anyhow::Result<[Vec<Done>; 2]> {
-    let etcd = Program::release(release)?;
-    let ours =
-        if env::var("CLUSTER_OF").as_deref() == Ok("etcd") { etcd.clone() } else { Program::kvorum()? };
-    let etcdctl = release.program("etcdctl")?;
-    let play = |program: &Program| -> anyhow::Result<Vec<Done>> {
-        Stage::open(script, program, etcdctl.clone(), release.version())?.play(script)
-    };
-    let (theirs, ours) = thread::scope(|scope| {
-        let theirs = scope.spawn(|| play(&etcd));
-        let ours = play(&ours);
-        (theirs.join().expect("a script fails without a panic"), ours)
-    });
-    let sides = [theirs.context("with etcd")?, ours.context("with Kvorum")?];
-    for (side, name) in sides.iter().zip(["etcd", "kvorum"]) {
-        keep(&format!("{}-{}.{name}.txt", script.name, release.version()), side)?;
+/// What scripts see of a command: stdout, the exit status, and the sentence behind `Error: `. The rest of stderr is
+/// each one's own.
+fn said(done: &Done) -> Answer {
+    let mut said = Answer::default();
+    for (part, value) in done.answer.parts() {
+        if part == "stderr" {
+            let error =
+                value.lines().find(|line| line.starts_with("Error: ") || line.starts_with("Error:  "));
+            said.add("error", error.unwrap_or_default());
+        } else {
+            said.add(part, value);
+        }
     }
-    Ok(sides)
+    said
 }
 
-fn judge(findings: &mut Findings, name: &str, allowed: &[Allowed], [theirs, ours]: &[Vec<Done>; 2]) {
-    for (etcd, ours) in theirs.iter().zip(ours) {
-        findings.commands += 1;
-        let request = format!("{name}: {}", etcd.command);
-        let mut refused = Vec::new();
-        for (part, etcd, ours) in differences(&etcd.answer, &ours.answer) {
-            match allowed::find(allowed, Difference { request: &request, part, etcd, ours }) {
-                Some(row) => *findings.used.entry(row).or_default() += 1,
-                None => refused.push(format!("\n  {part}\n    etcd   {etcd:?}\n    Kvorum {ours:?}")),
-            }
-        }
-        if !refused.is_empty() {
-            let place = format!("{name}.txt:{} {}", etcd.line, etcd.command);
-            findings.refused.push(place + &refused.concat());
-        }
-    }
-}
-
-fn keep(file: &str, side: &[Done]) -> anyhow::Result<()> {
-    let folder = stage::transcripts();
-    fs::create_dir_all(&folder).context("make the folder of transcripts")?;
-    let mut text = String::new();
-    for done in side {
-        writeln!(text, "{}: {}", done.line, done.command)?;
-        for (part, value) in done.answer.parts() {
-            writeln!(text, "  {part}: {value:?}")?;
+fn judge(
+    findings: &mut Findings,
+    name: &str,
+    allowed: &[Allowed],
+    done: &Done,
+    theirs: &Answer,
+    ours: &Answer,
+) {
+    findings.commands += 1;
+    let request = format!("{name}: {}", done.command);
+    let mut refused = Vec::new();
+    for (part, etcd, ours) in differences(theirs, ours) {
+        match allowed::find(allowed, Difference { request: &request, part, etcd, ours }) {
+            Some(row) => *findings.used.entry(row).or_default() += 1,
+            None => refused.push(format!("\n  {part}\n    etcd   {etcd:?}\n    Kvorum {ours:?}")),
         }
     }
-    fs::write(folder.join(file), text).with_context(|| format!("write {file}"))
+    if !refused.is_empty() {
+        let place = format!("{name}.txt:{} {}", done.line, done.command);
+        findings.refused.push(place + &refused.concat());
+    }
 }

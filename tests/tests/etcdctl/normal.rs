@@ -147,7 +147,10 @@ fn tokens(text: &str) -> String {
     }
     result.push_str(&token(&word));
     // Ids of less than 16 digits are filled up with spaces.
-    dates(&result.replace("  <id>", " <id>"))
+    while result.contains("  <id>") {
+        result = result.replace("  <id>", " <id>");
+    }
+    dates(&result)
 }
 
 fn token(word: &str) -> String {

@@ -180,6 +180,10 @@ impl Stage {
         if !given.iter().any(|word| word.starts_with("--endpoints")) {
             all.push(format!("--endpoints={}", self.name("urls")));
         }
+        if given.iter().any(|word| word.starts_with("--user")) {
+            // The same of those who show one.
+            all.extend(["--dial-timeout=20s", "--command-timeout=20s"].map(str::to_owned));
+        }
         all.extend(given);
         Ok(all)
     }
@@ -254,7 +258,7 @@ impl Stage {
 
 /// The message that a command prints with `-w protobuf`.
 fn message_of(command: &str) -> Option<&'static str> {
-    const MESSAGES: [(&str, &str); 7] = [
+    const MESSAGES: [(&str, &str); 8] = [
         ("put ", "KV/Put"),
         ("get ", "KV/Range"),
         ("del ", "KV/DeleteRange"),
@@ -262,6 +266,7 @@ fn message_of(command: &str) -> Option<&'static str> {
         ("member list", "Cluster/MemberList"),
         ("lease ", "Lease/LeaseGrant"),
         ("alarm list", "Maintenance/Alarm"),
+        ("role get", "Auth/RoleGet"),
     ];
     let binary = ["-w protobuf", "--write-out=protobuf"].iter().any(|option| command.contains(option));
     let known = MESSAGES.iter().find(|(words, _)| command.starts_with(words));

@@ -22,17 +22,6 @@ pub(crate) fn message(name: &str, message: &impl Message) -> Value {
     decoded.map_or(Value::Null, |message| object(&message))
 }
 
-/// The same with the fields of the header beside the others, as Go writes a header that is embedded.
-pub(crate) fn with_flat_header(value: Value) -> Map<String, Value> {
-    let Value::Object(mut object) = value else { return Map::new() };
-    let mut flat = match object.remove("header") {
-        Some(Value::Object(header)) => header,
-        _ => Map::new(),
-    };
-    flat.extend(object);
-    flat
-}
-
 /// A value as one line. Go escapes what could be taken for HTML.
 pub(crate) fn line(value: &Value) -> String {
     let mut line = String::new();

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::failure::{Done, Failure, exit};
 use crate::go;
-use crate::output::{Fields, Output, Shown, base64, message, print_line, with_flat_header};
+use crate::output::{Fields, Output, Shown, base64, message, print_line};
 use crate::session::Session;
 
 #[derive(Debug, Subcommand)]
@@ -245,7 +245,10 @@ impl Shown for LeaseKeepAliveResponse {
     }
 
     fn json(&self, _output: Output) -> Value {
-        Value::Object(with_flat_header(message("etcdserverpb.LeaseKeepAliveResponse", self)))
+        let mut object = header_json(self.header.as_ref());
+        object.insert("ID".to_owned(), self.id.into());
+        object.insert("TTL".to_owned(), self.ttl.into());
+        Value::Object(object)
     }
 
     fn fields(&self, _output: Output) -> Fields {

@@ -169,7 +169,7 @@ fn line(permission: &Permission) -> String {
         OPEN => format!("\t[{}, <open ended>", text(key)),
         end => format!("\t[{}, {})", text(key), text(end)),
     };
-    let is_prefix = !key.is_empty() && prefix_end(key) == *end;
+    let is_prefix = prefix_end(key) == *end;
     range + &if is_prefix { format!(" (prefix {})\n", text(key)) } else { "\n".to_owned() }
 }
 
@@ -178,9 +178,6 @@ impl Shown for RoleShown {
         let lines = |kind: Type| -> String {
             let permits =
                 |permission: &&Permission| [kind, Type::Readwrite].contains(&permission.perm_type());
-            if self.role == "root" && self.answer.perm.is_empty() {
-                return "\t[, <open ended>\n".to_owned();
-            }
             self.answer.perm.iter().filter(permits).map(line).collect()
         };
         format!("Role {}\nKV Read:\n{}KV Write:\n{}", self.role, lines(Type::Read), lines(Type::Write))
