@@ -36,6 +36,15 @@ impl Fingerprint {
         Self(digest.0)
     }
 
+    /// Where another cluster goes on with the same data: its founders, and how far the revision leapt.
+    #[must_use]
+    pub(crate) fn refounded(self, founders: &[MemberRecord], leap: Option<u64>) -> Self {
+        let mut digest = Digest(self.0);
+        digest.number(Self::of_founders(founders).0);
+        digest.number(leap.unwrap_or(0));
+        Self(digest.0)
+    }
+
     /// After one more entry and what it did.
     #[must_use]
     pub(crate) fn after(self, index: Index, term: Term, data: &[u8], outcomes: &[Outcome]) -> Self {

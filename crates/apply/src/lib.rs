@@ -127,6 +127,25 @@ pub enum ForsakeError {
     Store(#[from] StoreError),
 }
 
+/// The state could not be handed to another cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum RefoundError {
+    /// There is none.
+    #[error("nothing was ever applied to this state")]
+    Empty,
+    /// The revision would not be one any more.
+    #[error("the revision {revision} cannot be raised by {leap}")]
+    Leap {
+        /// Where it stands.
+        revision: Revision,
+        /// By how much it was to be raised.
+        leap: u64,
+    },
+    /// The batch could not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Everything that is replicated. Its rooms may be read by anybody at any time; one caller applies.
 pub struct Machine {
     store: Arc<Store>,
@@ -194,6 +213,30 @@ impl Machine {
         let mut batch = self.store.batch();
         self.members.apply_solitude(member, &mut batch).map_err(|_| ForsakeError::NotAMember(member))?;
         self.store.write(batch)?;
+        self.store.flush()?;
+        Ok(())
+    }
+
+    /// Hands the state to another cluster, durably: its founders are the members, and nobody else ever was. The v3
+    /// keyspace may leap that many revisions, see [`Writer::leap`]. Everything else, alarms too, stays as it is, and
+    /// the log goes on behind the position, which stays too.
+    pub fn refound(&mut self, founders: &[MemberRecord], leap: Option<u64>) -> Result<(), RefoundError> {
+        if self.position == Position::default() {
+            return Err(RefoundError::Empty);
+        }
+        let mut writer = self.mvcc.begin();
+        if let Some(leap) = leap {
+            let revision = writer.revision();
+            writer.leap(leap).map_err(|_| RefoundError::Leap { revision, leap })?;
+        }
+        let mut batch = self.store.batch();
+        writer.stage(&mut batch);
+        self.members.apply_refounding(founders, &mut batch);
+        self.fingerprint = self.fingerprint.refounded(founders, leap);
+        self.position.stage(self.fingerprint, &mut batch);
+        self.store.write(batch)?;
+        writer.publish();
+        self.fingerprints.begin(self.position.index, self.fingerprint);
         self.store.flush()?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use api::Consistency;
 use auth::tokens::Tokens;
 use bootstrap::{Beginning, BootstrapError, Plan, Source};
-use server::folder::{self, Folder, FolderError};
+use folder::{Folder, FolderError};
 use server::{Member, StartError};
 use stdx::{SystemClock, chain};
 use telemetry::Registry;

@@ -138,6 +138,18 @@ impl Members {
         Ok(())
     }
 
+    /// Forgets everybody, also those that were removed, and begins with these: the data goes on in another cluster.
+    pub fn apply_refounding(&self, founders: &[MemberRecord], batch: &mut Batch<'_>) {
+        let mut roster = self.roster.write();
+        let old = std::mem::take(&mut *roster);
+        for id in old.records.into_keys().chain(old.removed) {
+            batch.delete(Family::Members, &row::key(id));
+        }
+        for founder in founders {
+            put(&mut roster, founder.clone(), batch);
+        }
+    }
+
     /// Adds a founding member and stages its row.
     pub fn apply_founder(&self, record: MemberRecord, batch: &mut Batch<'_>) {
         put(&mut self.roster.write(), record, batch);

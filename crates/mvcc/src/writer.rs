@@ -201,6 +201,16 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// Goes on `revisions` further on, and forgets all history before that, so that nobody who had seen more than is
+    /// here takes what comes for something that it knows. For a keyspace that was put back from a copy.
+    pub fn leap(&mut self, revisions: u64) -> Result<(), WriteError> {
+        let target = self.revision.0.checked_add(revisions).filter(|target| i64::try_from(*target).is_ok());
+        self.revision = Revision(target.ok_or(Refusal::FutureRevision)?);
+        self.compacted = Some(self.revision);
+        self.compacts = true;
+        Ok(())
+    }
+
     /// Puts the rows of everything so far that is not in a batch yet into `batch`, with the positions.
     pub fn stage(&mut self, batch: &mut Batch<'_>) {
         let (mut row_key, mut record) = (Vec::new(), Vec::new());

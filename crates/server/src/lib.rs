@@ -59,9 +59,6 @@ mod measures;
 mod tally;
 mod work;
 
-pub mod folder;
-mod generation;
-
 pub use alone::AloneError;
 pub use config::{Beginning, Config};
 pub use member::Member;

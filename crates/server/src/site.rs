@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use apply::{Machine, Position};
+use folder::Generations;
 use parking_lot::Mutex;
 use snap::SnapshotId;
 use stdx::chain;
 use store::{Options, Store};
 
-use crate::generation::Generations;
 use crate::load;
 
 /// A database that can become the live one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apply::{Machine, Position};
 use consensus::{Driver, DriverConfig, LogError, Mailbox, Replica, ReplicaConfig};
+use folder::{Folder, FolderError};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use tokio::sync::Semaphore;
@@ -27,7 +28,6 @@ use crate::doorkeeper::Doorkeeper;
 use crate::errand::{self, Errand};
 use crate::export::Exports;
 use crate::fetch::Fetcher;
-use crate::folder::{Folder, FolderError};
 use crate::housekeeper::{self, Inherited, Space, SweepLog};
 use crate::lessor::{self, Keeper};
 use crate::load;

@@ -24,7 +24,7 @@ use types::{
 };
 use wal::double::DoubleDisk;
 
-use crate::{Beginning, Config, Member, folder};
+use crate::{Beginning, Config, Member};
 
 const MEMBER: MemberId = MemberId(0xbee);
 

@@ -17,7 +17,8 @@ use types::{ClusterId, MemberId, Revision};
 use crate::files::is_name;
 use crate::{CHUNK_BYTES, MakeError, SnapshotId};
 
-pub(crate) const MAGIC: &[u8; 8] = b"KVORUMAR";
+/// What an archive begins with.
+pub const ARCHIVE_MAGIC: &[u8; 8] = b"KVORUMAR";
 pub(crate) const FORMAT: u32 = 1;
 /// Magic, format, number of files, cluster, member, index, term, revision.
 pub(crate) const HEAD_BYTES: usize = 8 + 4 + 4 + 5 * 8;
@@ -191,7 +192,7 @@ fn head_bytes(files: &[(String, u64)]) -> u64 {
 
 fn encode_head(head: &ArchiveHead, files: &[(String, u64)]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(head_bytes(files) as usize);
-    bytes.put_slice(MAGIC);
+    bytes.put_slice(ARCHIVE_MAGIC);
     bytes.put_u32_le(FORMAT);
     // It was checked when they were listed, as the lengths of the names were.
     bytes.put_u32_le(files.len() as u32);

@@ -22,7 +22,7 @@ mod archive_tests;
 #[cfg(test)]
 mod tests;
 
-pub use archive::{ArchiveFiles, ArchiveHead, ArchiveWriter, CHECKSUM_BYTES};
+pub use archive::{ARCHIVE_MAGIC, ArchiveFiles, ArchiveHead, ArchiveWriter, CHECKSUM_BYTES};
 pub use files::{prune, read_piece};
 pub use id::SnapshotId;
 pub use manifest::{CHUNK_BYTES, FileEntry, MakeError, Manifest, ManifestError};

@@ -8,7 +8,9 @@ use bytes::Buf;
 use sha2::{Digest, Sha256};
 use types::{ClusterId, Index, MemberId, Revision, Term};
 
-use crate::archive::{ArchiveHead, CHECKSUM_BYTES, FILES_MAX, FORMAT, GRAIN_BYTES, HEAD_BYTES, MAGIC};
+use crate::archive::{
+    ARCHIVE_MAGIC, ArchiveHead, CHECKSUM_BYTES, FILES_MAX, FORMAT, GRAIN_BYTES, HEAD_BYTES,
+};
 use crate::files::{is_name, sync_folder};
 use crate::{CHUNK_BYTES, SnapshotId};
 
@@ -103,7 +105,7 @@ fn read_head(source: &mut Summed<impl Read>) -> Result<Listed, UnpackError> {
     let mut fixed = [0; HEAD_BYTES];
     source.take(&mut fixed)?;
     let mut crc = crc32c::crc32c(&fixed);
-    let mut rest = fixed.strip_prefix(MAGIC).ok_or(UnpackError::Foreign)?;
+    let mut rest = fixed.strip_prefix(ARCHIVE_MAGIC).ok_or(UnpackError::Foreign)?;
     match rest.get_u32_le() {
         FORMAT => {}
         newer => return Err(UnpackError::Format(newer)),

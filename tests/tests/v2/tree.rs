@@ -1,18 +1,16 @@
 //! The same tree, to the byte: on all members, and after restarts, a change of leader, a snapshot that is installed,
-//! and on a member that starts from what `etcdctl snapshot save` took.
+//! and on a member that was restored from what `etcdctl snapshot save` took.
 //!
 //! Compared are the bodies of reads of the whole tree and of its hidden parts, the index, and what waits are told of
 //! each remembered event.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use ::tests::cluster::{Settings, program};
 use ::tests::v2::V2;
-use ::tests::{Cluster, Program, http1, until};
+use ::tests::{Cluster, Program, etcdctl, http1, until};
 use anyhow::{Context, ensure};
 
 /// A client that waits out an election.
@@ -145,21 +143,6 @@ fn it_stays_the_same_on_all_members_whatever_happens_to_them() -> anyhow::Result
     cluster.done()
 }
 
-/// Puts what an archive holds where a start looks for a database (docs/FORMATS.md), and nothing else.
-fn restore(archive: &[u8], data_dir: &Path) -> anyhow::Result<()> {
-    let member = data_dir.join("member");
-    for folder in ["wal", "snap"] {
-        fs::create_dir_all(member.join(folder))?;
-    }
-    fs::write(member.join("format"), "kvorum 1\n")?;
-    let taken = member.join("taken");
-    let head = snap::unpack(archive, &taken)?;
-    fs::rename(&taken, member.join(format!("db-{:016x}", head.id.index.0)))?;
-    let line = format!("kvorum-current 1 {} {}", head.id.index.0, head.id.term.0);
-    fs::write(member.join("current"), format!("{line} {:08x}\n", crc32c::crc32c(line.as_bytes())))?;
-    Ok(())
-}
-
 #[test]
 fn a_saved_snapshot_holds_it_whole() -> anyhow::Result<()> {
     let mut cluster = Cluster::start(&Settings::new(&Program::kvorum()?, 1).flags(&["--enable-v2=true"]))?;
@@ -172,9 +155,18 @@ fn a_saved_snapshot_holds_it_whole() -> anyhow::Result<()> {
     V2::new(&[address], LONG).insist("PUT", "/afterwards", &[("value", "1")])?;
     cluster.member_mut(0).kill()?;
     cluster.member(0).wipe()?;
-    restore(&fs::read(&file)?, &cluster.member(0).data_dir())?;
+    let (setup, folder) = (cluster.member(0).setup.clone(), cluster.member(0).data_dir());
+    etcdctl::kvorumctl(&[
+        "snapshot",
+        "restore",
+        &file.to_string_lossy(),
+        &format!("--name={}", setup.name),
+        &format!("--initial-cluster={}", setup.initial_cluster),
+        &format!("--initial-advertise-peer-urls={}", setup.peer_url()),
+        &format!("--data-dir={}", folder.display()),
+    ])?;
     cluster.restart(0)?;
-    shows(address, &expected, "a start from the archive")?;
+    shows(address, &expected, "a restore")?;
     let told = V2::new(&[address], LONG).ask("POST", "/queue", &[("value", "next")])?;
     ensure!(
         told.status == 201 && expected.contains(&format!(" {} ", told.index.saturating_sub(1))),

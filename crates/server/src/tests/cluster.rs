@@ -11,13 +11,13 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use folder::Folder;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use types::{ClusterId, MemberId, MemberRecord, MemberUrl, parse_urls};
 
 use super::config;
-use crate::folder::Folder;
-use crate::{Beginning, Config, Member, folder};
+use crate::{Beginning, Config, Member};
 
 /// No step of these tests takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use types::{KeyRange, MemberId, RangeQuery};
 
 use super::{config, everything, put, ready};
-use crate::{Member, folder};
+use crate::Member;
 
 async fn member_on(folder: &TempDir) -> (Arc<Member>, folder::Folder) {
     let folder = folder::open(folder.path()).expect("free");

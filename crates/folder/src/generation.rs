@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use apply::Position;
 use types::{Index, Term};
 
-use crate::folder::{FolderError, failed, make, sync};
+use crate::{FolderError, failed, make, sync};
 
 const CURRENT_FILE: &str = "current";
 const DRAFT_FILE: &str = "current.tmp";
@@ -29,27 +29,27 @@ const LATER: &str = "db-";
 
 /// All databases of one data folder.
 #[derive(Clone, Debug)]
-pub(crate) struct Generations {
+pub struct Generations {
     member: PathBuf,
 }
 
 /// The live one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Generation {
+pub struct Generation {
     /// Where it is.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// The snapshot that it came from.
-    pub(crate) snapshot: Option<Position>,
+    pub snapshot: Option<Position>,
 }
 
 impl Generations {
     /// Of the folder `member` in a data folder.
-    pub(crate) fn new(member: PathBuf) -> Self {
+    pub fn new(member: PathBuf) -> Self {
         Self { member }
     }
 
     /// Which one lives.
-    pub(crate) fn live(&self) -> Result<Generation, FolderError> {
+    pub fn live(&self) -> Result<Generation, FolderError> {
         let at = self.member.join(CURRENT_FILE);
         let text = match fs::read_to_string(&at) {
             Ok(text) => text,
@@ -77,7 +77,7 @@ impl Generations {
     }
 
     /// Removes what is not alive: older databases, and what was on its way when the process ended.
-    pub(crate) fn clean(&self) -> Result<Generation, FolderError> {
+    pub fn clean(&self) -> Result<Generation, FolderError> {
         let live = self.live()?;
         let is_dead = |name: &str, path: &Path| {
             name == DRAFT_FILE || ((name == FIRST || name.starts_with(LATER)) && path != live.path)
@@ -90,12 +90,12 @@ impl Generations {
     }
 
     /// Where snapshots come and go.
-    pub(crate) fn snap(&self) -> PathBuf {
+    pub fn snap(&self) -> PathBuf {
         self.member.join("snap")
     }
 
     /// Makes a database that lies complete and synced in `received` the next one, without making it live yet.
-    pub(crate) fn adopt(&self, received: &Path, index: Index) -> Result<PathBuf, FolderError> {
+    pub fn adopt(&self, received: &Path, index: Index) -> Result<PathBuf, FolderError> {
         let path = self.path_of(index);
         // One that was adopted and never became live.
         if path.exists() {
@@ -107,7 +107,7 @@ impl Generations {
     }
 
     /// Makes the database of the snapshot up to `position` the live one, durably.
-    pub(crate) fn enthrone(&self, position: Position) -> Result<(), FolderError> {
+    pub fn enthrone(&self, position: Position) -> Result<(), FolderError> {
         let draft = self.member.join(DRAFT_FILE);
         let write = || {
             let mut options = OpenOptions::new();
@@ -121,7 +121,7 @@ impl Generations {
     }
 
     /// Where the database of a snapshot up to `index` lies, if there is one.
-    pub(crate) fn path_of(&self, index: Index) -> PathBuf {
+    pub fn path_of(&self, index: Index) -> PathBuf {
         self.member.join(format!("{LATER}{:016x}", index.0))
     }
 }

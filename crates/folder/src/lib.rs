@@ -12,12 +12,14 @@
 //!
 //! INVARIANT: `format` is durable before anything is written into `wal`, `db` or `snap`.
 
+mod generation;
+
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::generation::Generations;
+pub use generation::{Generation, Generations};
 
 /// The form of what this version writes. A larger number on disk is refused.
 pub const FORMAT: u32 = 1;
@@ -138,7 +140,7 @@ impl Folder {
     }
 
     /// The databases in it.
-    pub(crate) fn generations(&self) -> Generations {
+    pub fn generations(&self) -> Generations {
         Generations::new(self.member.clone())
     }
 
@@ -268,7 +270,8 @@ fn write_mark(member: &Path) -> Result<(), FolderError> {
     sync(member)
 }
 
-pub(crate) fn sync(folder: &Path) -> Result<(), FolderError> {
+/// Makes the names in a folder durable.
+pub fn sync(folder: &Path) -> Result<(), FolderError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync the folder", folder))
 }
 

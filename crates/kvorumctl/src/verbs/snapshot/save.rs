@@ -7,24 +7,18 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::etcdserverpb::SnapshotRequest;
 use sha2::{Digest as _, Sha256};
 
-use super::signal::Stop;
 use crate::failure::{Done, Failure, exit};
 use crate::output::print_line;
 use crate::session::Session;
+use crate::verbs::signal::Stop;
 
 /// The bytes of the checksum at the end.
 const SUM_BYTES: usize = 32;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Snapshot {
-    /// Takes a snapshot of one member.
-    Save(Save),
-}
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  kvorumctl --endpoints=127.0.0.1:2379 snapshot save backup.db")]
@@ -33,10 +27,9 @@ pub(crate) struct Save {
     args: Vec<String>,
 }
 
-impl Snapshot {
+impl Save {
     pub(crate) async fn run(self, session: &Session) -> Done {
-        let Self::Save(Save { args }) = self;
-        let [name] = args.as_slice() else {
+        let [name] = self.args.as_slice() else {
             return Err(Failure::arguments("snapshot save expects one argument"));
         };
         let endpoints: Vec<String> = session.client.endpoints().map(ToString::to_string).collect();

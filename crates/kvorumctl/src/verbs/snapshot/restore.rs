@@ -1,0 +1,118 @@
+//! `snapshot restore`: the data folder of a member of a new cluster, out of a snapshot. Asks nobody.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use restore::{Plan, RestoreError, Sight, Source, SourceError, restore};
+use stdx::chain;
+
+use super::work::watched;
+use crate::failure::{Done, Failure, exit};
+use crate::output::say;
+use crate::session::Session;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example, on each member with its own name and URLs and the same file:\n  \
+    kvorumctl snapshot restore backup.db --name a --initial-cluster a=http://h1:2380,b=http://h2:2380 \
+    --initial-advertise-peer-urls http://h1:2380 --data-dir /var/lib/kvorum")]
+pub(crate) struct Restore {
+    #[arg(value_name = "FILE")]
+    args: Vec<String>,
+    /// Where the data goes, which has to be empty; NAME.etcd unless it is said.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "FOLDER")]
+    data_dir: String,
+    /// Where the log goes; the data folder's own is the only place.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "FOLDER")]
+    wal_dir: String,
+    /// What this member is called.
+    #[arg(long, default_value = "default", value_name = "NAME")]
+    name: String,
+    /// All members of the new cluster.
+    #[arg(long, default_value = "default=http://localhost:2380", value_name = "NAME=URL,...")]
+    initial_cluster: String,
+    /// Goes into the ids of the new cluster and its members.
+    #[arg(long, default_value = "etcd-cluster", value_name = "TOKEN")]
+    initial_cluster_token: String,
+    /// Where the other members will reach this one.
+    #[arg(long, default_value = "http://localhost:2380", value_name = "URLS")]
+    initial_advertise_peer_urls: String,
+    /// Is taken for scripts; a snapshot always has its checksums, and they are always checked.
+    #[arg(long)]
+    skip_hash_check: bool,
+    /// By how much the revision is raised, so that it is beyond all that clients have seen.
+    #[arg(long, value_name = "N")]
+    bump_revision: Option<u64>,
+    /// Forgets all history before the raised revision, so that watches begin again; has to stand with --bump-revision.
+    #[arg(long)]
+    mark_compacted: bool,
+}
+
+impl Restore {
+    pub(crate) async fn run(self, _session: &Session) -> Done {
+        let [name] = self.args.as_slice() else {
+            return Err(Failure::arguments("snapshot restore requires exactly one argument"));
+        };
+        let plan = self.plan()?;
+        let sight = Sight::default();
+        let mut source = Source::open(Path::new(name), sight.clone()).map_err(|error| refused(&error))?;
+        let bytes = source.bytes();
+        let (done, plan) = watched(bytes * 2, sight, move || (restore(&mut source, &plan), plan)).await?;
+        let restored = done.map_err(|error| match &error {
+            RestoreError::Source(SourceError::Stopped) => {
+                let text = format!("stopped: nothing was restored, {} is as it was", plan.data_dir.display());
+                Failure::new(exit::INTERRUPTED, text)
+            }
+            error => refused(error),
+        })?;
+        say(&format!(
+            "restored {name}, which cluster {} made at index {}, to {}: member {} of cluster {}, revision {}",
+            restored.head.cluster,
+            restored.head.id.index,
+            plan.data_dir.display(),
+            plan.member,
+            plan.cluster,
+            restored.revision,
+        ));
+        if restored.alarms > 0 {
+            say(
+                "hint: alarms are raised in the snapshot, and stay: `alarm list`, `alarm disarm` when all members run",
+            );
+        }
+        Ok(())
+    }
+
+    fn plan(&self) -> Result<Plan, Failure> {
+        let missing = match (self.bump_revision, self.mark_compacted) {
+            (Some(0), _) => return Err(Failure::arguments("--bump-revision has to be greater than 0")),
+            (Some(_), false) => Some("mark-compacted"),
+            (None, true) => Some("bump-revision"),
+            (Some(_), true) | (None, false) => None,
+        };
+        if let Some(missing) = missing {
+            return Err(Failure::error(format!(
+                "if any flags in the group [bump-revision mark-compacted] are set they must all be set; missing [{missing}]"
+            )));
+        }
+        let data_dir = match self.data_dir.as_str() {
+            "" => PathBuf::from(format!("{}.etcd", self.name)),
+            folder => PathBuf::from(folder),
+        };
+        if !self.wal_dir.is_empty() && Path::new(&self.wal_dir) != data_dir.join("member/wal") {
+            return Err(Failure::arguments("the log is always in the data folder: leave --wal-dir out"));
+        }
+        let plan = Plan::new(
+            data_dir,
+            &self.name,
+            &self.initial_cluster,
+            &self.initial_advertise_peer_urls,
+            &self.initial_cluster_token,
+        );
+        let plan = plan.map_err(|error| refused(&error))?;
+        Ok(Plan { leap: self.bump_revision, ..plan })
+    }
+}
+
+/// What went wrong, and why.
+fn refused(error: &dyn std::error::Error) -> Failure {
+    Failure::error(chain(error))
+}

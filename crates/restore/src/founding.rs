@@ -1,0 +1,155 @@
+//! The making of the folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use apply::{Machine, Position, RefoundError};
+use folder::FolderError;
+use snap::{ArchiveHead, unpack, verify};
+use store::{Options, Store, StoreError};
+use types::Revision;
+use wal::{HardState, Identity, Wal};
+
+use crate::{Plan, Source, SourceError};
+
+/// Where the folder is made, below the data folder, until it is whole.
+const DRAFT: &str = "restore.tmp";
+/// What is received before it is a database, below the folder for snapshots.
+const RECEIVED: &str = "restore.recv";
+/// The one folder in a data folder.
+const MEMBER: &str = "member";
+/// What a file system puts into its root itself.
+const NOT_DATA: &str = "lost+found";
+/// Memory for the database while it is changed, in bytes.
+const MEMORY_BYTES: usize = 64 << 20;
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What the snapshot says of itself.
+    pub head: ArchiveHead,
+    /// The revision that the v3 keyspace stands at now.
+    pub revision: Revision,
+    /// Alarms that are raised in it.
+    pub alarms: usize,
+}
+
+/// Why there is no folder. Nothing is left behind then.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The file.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// There is something already.
+    #[error("data-dir {0:?} not empty or could not be read")]
+    Taken(PathBuf),
+    /// The folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The disk, below the folder.
+    #[error("cannot write below {path}")]
+    Disk {
+        /// The data folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The database.
+    #[error("cannot change the database of the snapshot")]
+    Store(#[from] StoreError),
+    /// What is in it.
+    #[error("cannot read what is in the snapshot")]
+    State(#[from] apply::OpenError),
+    /// It cannot be handed on.
+    #[error("the snapshot cannot found a cluster")]
+    Refound(#[from] RefoundError),
+    /// The log.
+    #[error("cannot make the log")]
+    Log(#[from] wal::OpenError),
+    /// The log again.
+    #[error("cannot begin the log")]
+    Begin(#[from] wal::AppendError),
+    /// The head and the files of the snapshot tell different things.
+    #[error("the snapshot says that it goes up to {told:?} and goes up to {found:?}")]
+    Mixed {
+        /// What the head says.
+        told: Position,
+        /// What the database says.
+        found: Position,
+    },
+}
+
+/// Makes the data folder of `plan` out of `source`.
+pub fn restore(source: &mut Source, plan: &Plan) -> Result<Restored, RestoreError> {
+    let is_new = check_free(&plan.data_dir)?;
+    source.pass(|archive| verify(archive))?;
+    let draft = plan.data_dir.join(DRAFT);
+    let made = make(source, plan, &draft);
+    if made.is_err() {
+        // What stays is seen by its name not to be whole.
+        let _left = fs::remove_dir_all(&draft);
+        if is_new {
+            let _left = fs::remove_dir(&plan.data_dir);
+        }
+    }
+    made
+}
+
+/// Refuses a folder with anything in it. True if there is none at all.
+fn check_free(path: &Path) -> Result<bool, RestoreError> {
+    let taken = || RestoreError::Taken(path.to_owned());
+    match fs::read_dir(path) {
+        Ok(mut entries) => {
+            let is_free = entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == NOT_DATA));
+            if is_free { Ok(false) } else { Err(taken()) }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(_) => Err(taken()),
+    }
+}
+
+fn make(source: &mut Source, plan: &Plan, draft: &Path) -> Result<Restored, RestoreError> {
+    let on_disk = |source| RestoreError::Disk { path: plan.data_dir.clone(), source };
+    let folder = folder::open(draft)?;
+    let generations = folder.generations();
+    let received = generations.snap().join(RECEIVED);
+    let head = source.pass(|archive| unpack(archive, &received)).map_err(|error| match error {
+        // It was just read to its end, so that this is the other side.
+        SourceError::Io { source, .. } => on_disk(source),
+        other => other.into(),
+    })?;
+    let database = generations.adopt(&received, head.id.index)?;
+    let restored = change(&database, head, plan)?;
+    let position = Position { index: head.id.index, term: head.id.term };
+    generations.enthrone(position)?;
+    begin_log(folder.wal(), plan, position)?;
+    drop(folder);
+    fs::rename(draft.join(MEMBER), plan.data_dir.join(MEMBER)).map_err(on_disk)?;
+    folder::sync(&plan.data_dir)?;
+    fs::remove_dir(draft).map_err(on_disk)?;
+    Ok(restored)
+}
+
+/// Makes the database one of the new cluster.
+fn change(database: &Path, head: ArchiveHead, plan: &Plan) -> Result<Restored, RestoreError> {
+    let options = Options { memory_bytes: MEMORY_BYTES, ..Options::default() };
+    let mut machine = Machine::open(Arc::new(Store::open(database, &options)?))?;
+    let (told, found) = (Position { index: head.id.index, term: head.id.term }, machine.position());
+    if told != found {
+        return Err(RestoreError::Mixed { told, found });
+    }
+    machine.refound(&plan.members, plan.leap)?;
+    Ok(Restored { head, revision: machine.mvcc().revision(), alarms: machine.alarms().list().len() })
+}
+
+/// A log that is empty and goes on behind `position`.
+fn begin_log(path: PathBuf, plan: &Plan, position: Position) -> Result<(), RestoreError> {
+    let identity = Identity { cluster: plan.cluster.0, member: plan.member.0, salt: rand::random() };
+    let (mut wal, _) = Wal::open(Arc::new(wal::Folder::new(path)), &wal::Config::new(identity))?;
+    let (index, term) = (position.index.0, position.term.0);
+    wal.reset_to(index, term, Some(HardState { term, vote: 0, commit: index }))?;
+    Ok(())
+}
