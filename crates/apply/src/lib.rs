@@ -324,6 +324,7 @@ impl Machine {
             outcomes.push(done);
         }
         writer.stage(&mut batch);
+        self.v2.stage(&mut batch);
         position.stage(fingerprint, &mut batch);
         self.store.write(batch)?;
         let changes = writer.publish();
@@ -397,7 +398,7 @@ impl<'w> Rooms<'_, 'w> {
             Command::V2 { write, now } => Ok(Effect::V2(self.write_v2(&write, now, batch))),
             Command::V2Auth(change) => {
                 let verdict = self.v2_auth.apply(&change, batch);
-                self.v2.pass(verdict.indexes, batch);
+                self.v2.pass(verdict.indexes);
                 Ok(Effect::V2Auth(verdict.result))
             }
             Command::BridgedV2 { prefix, write, now, lease } => {

@@ -27,12 +27,12 @@ impl Keyspace {
         rows: &mut Rows<'_, '_>,
     ) -> Result<Vec<Arc<Event>>, Refusal> {
         let events = self.change(write, now, rows)?;
-        self.remember(&events, rows);
+        self.remember(&events);
         Ok(events)
     }
 
     /// Nothing happens to any node, so often.
-    pub(crate) fn pass(&mut self, indexes: u64, rows: &mut Rows<'_, '_>) {
+    pub(crate) fn pass(&mut self, indexes: u64) {
         let pass = |_| {
             let index = self.advance();
             let node = types::v2::Node {
@@ -45,7 +45,7 @@ impl Keyspace {
             Arc::new(Event { action: Action::Set, node, prev_node: None, index, refresh: true })
         };
         let events: Vec<Arc<Event>> = (0..indexes).map(pass).collect();
-        self.remember(&events, rows);
+        self.remember(&events);
     }
 
     fn change(

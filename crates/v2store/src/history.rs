@@ -3,12 +3,21 @@
 //! It is part of the state: every member remembers the same events, across restarts and in snapshots. What it
 //! forgets depends on nothing but what it was told.
 //!
+//! Rows of it are written for a whole batch at once: most writes come in company, and one row for all costs a tenth
+//! of what a row for each does.
+//!
 //! INVARIANT: it holds every event from `oldest` on, without gaps, as far as there was one.
+//! INVARIANT: between batches every event that it holds lies in a row, and every row holds an event that is remembered.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use types::v2::{Action, Event, Node, Watch};
+use types::v2::{Action, Event, Node as Told, Watch};
+
+use crate::node::{Content, Node};
+use crate::record::{self, Kept};
+use crate::row::Rows;
+use crate::slots;
 
 /// Events that are remembered, as in etcd. Of a wait for what was forgotten the answer is error 401.
 pub const HISTORY_EVENTS_MAX: u64 = 1000;
@@ -23,21 +32,74 @@ pub(crate) struct History {
     bytes: usize,
     /// The first index that is remembered, or that the next event gets.
     oldest: u64,
+    /// The rows that hold the events, in order.
+    rows: VecDeque<Place>,
+    /// The index of the keyspace up to which there are rows.
+    staged: u64,
+    /// What went with a directory since then; see [`record::Kept`].
+    kept: Vec<Kept>,
+}
+
+/// Where a row lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// The row of a batch, whose first event has this index.
+    Batch(u64),
+    /// The row of the one event with this index, of the earlier form.
+    Slot(u64),
+}
+
+impl Place {
+    fn first(self) -> u64 {
+        match self {
+            Self::Batch(first) | Self::Slot(first) => first,
+        }
+    }
+
+    fn remove(self, rows: &mut Rows<'_, '_>) {
+        match self {
+            Self::Batch(first) => rows.remove_events(&record::key(first)),
+            Self::Slot(index) => rows.remove_events(&slots::key(index)),
+        }
+    }
 }
 
 impl History {
-    /// Before the first event of a new keyspace: what came before clients came was about none of their keys.
-    pub(crate) fn new() -> Self {
-        Self { events: VecDeque::new(), bytes: 0, oldest: 1 }
+    /// Before the first event of a new keyspace, which stands at `index`: what came before clients came was about none
+    /// of their keys.
+    pub(crate) fn new(index: u64) -> Self {
+        Self {
+            events: VecDeque::new(),
+            bytes: 0,
+            oldest: 1,
+            rows: VecDeque::new(),
+            staged: index,
+            kept: Vec::new(),
+        }
     }
 
     /// Of a keyspace that has come to `index`, and of which nothing is remembered.
     pub(crate) fn forgotten(index: u64) -> Self {
-        Self { oldest: index + 1, ..Self::new() }
+        Self { oldest: index + 1, ..Self::new(index) }
+    }
+
+    /// Takes the events of a row in again, which follow those that were taken in before.
+    pub(crate) fn restore(&mut self, place: Place, events: impl IntoIterator<Item = Event>) {
+        self.rows.push_back(place);
+        for event in events {
+            self.staged = event.index;
+            self.push(Arc::new(event));
+        }
     }
 
     pub(crate) fn oldest(&self) -> u64 {
         self.oldest
+    }
+
+    /// All of it, in order.
+    #[cfg(test)]
+    pub(crate) fn events(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter().map(AsRef::as_ref)
     }
 
     /// Remembers the event after the last.
@@ -70,6 +132,50 @@ impl History {
             next = event.index + 1;
         }
         (found, next)
+    }
+
+    /// Remembers what was in the files below a node that was removed, as far as an event that is remembered put it there.
+    pub(crate) fn keep(&mut self, removed: &Node) {
+        let first = self.rows.front().map_or(self.staged + 1, |row| row.first());
+        self.keep_since(first, removed);
+    }
+
+    fn keep_since(&mut self, first: u64, removed: &Node) {
+        for child in removed.children().into_iter().flat_map(|children| children.values()) {
+            match &child.content {
+                Content::File(value) if child.modified_index >= first => {
+                    self.kept.push((child.modified_index, value.clone()));
+                }
+                Content::File(_) => {}
+                Content::Directory(_) => self.keep_since(first, child),
+            }
+        }
+    }
+
+    /// Writes a row for the events that have none, up to `index`, where the keyspace stands, and takes the rows away
+    /// of which nothing is remembered. Nothing if nothing happened.
+    pub(crate) fn stage(&mut self, index: u64, rows: &mut Rows<'_, '_>) {
+        if index == self.staged {
+            return;
+        }
+        rows.put_index(index);
+        let kept = std::mem::take(&mut self.kept);
+        if let Some(oldest) = self.events.front() {
+            let first = oldest.index.max(self.staged + 1);
+            let skipped = usize::try_from(first - oldest.index).expect("it is one of the events");
+            let events = self.events.iter().skip(skipped).map(AsRef::as_ref);
+            rows.put_events(&record::key(first), record::encode(events, &kept));
+            self.rows.push_back(Place::Batch(first));
+        }
+        self.staged = index;
+        // A row ends where the next one begins.
+        let end = |next: Option<&Place>| next.map_or(index + 1, |next| next.first());
+        while let Some(row) = self.rows.front().copied()
+            && end(self.rows.get(1)) <= self.oldest
+        {
+            row.remove(rows);
+            self.rows.pop_front();
+        }
     }
 
     fn drop_before_oldest(&mut self) {
@@ -119,7 +225,7 @@ fn is_hidden_below(rest: &str) -> bool {
 
 /// What an event takes in memory, about.
 fn weight(event: &Event) -> usize {
-    let node = |node: &Node| node.key.len() + node.value.as_ref().map_or(0, bytes::Bytes::len);
+    let node = |node: &Told| node.key.len() + node.value.as_ref().map_or(0, bytes::Bytes::len);
     node(&event.node) + event.prev_node.as_ref().map_or(0, node)
 }
 
@@ -130,8 +236,8 @@ mod tests {
     use super::*;
 
     fn event(action: Action, key: &str, was_directory: bool, index: u64) -> Event {
-        let node = Node { key: key.to_owned(), modified_index: index, ..Node::default() };
-        let prev_node = Some(Node { dir: was_directory, ..node.clone() });
+        let node = Told { key: key.to_owned(), modified_index: index, ..Told::default() };
+        let prev_node = Some(Told { dir: was_directory, ..node.clone() });
         Event { action, node, prev_node, index, refresh: false }
     }
 
@@ -175,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_thousand_events_are_remembered() {
-        let mut history = History::new();
+        let mut history = History::new(3);
         for index in 4..=1000 {
             history.push(Arc::new(event(Action::Set, "/a", false, index)));
         }
@@ -196,7 +302,7 @@ mod tests {
 
     #[test]
     fn large_events_are_forgotten_earlier() {
-        let mut history = History::new();
+        let mut history = History::new(3);
         let value = bytes::Bytes::from(vec![0; HISTORY_BYTES_MAX / 4]);
         for index in 4..=20 {
             let mut event = event(Action::Set, "/a", false, index);

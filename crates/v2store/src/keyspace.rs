@@ -30,26 +30,27 @@ pub(crate) enum Miss {
 }
 
 impl Keyspace {
-    pub(crate) fn new(index: u64, history: History) -> Self {
-        Self { root: Node::root(), due: BTreeSet::new(), index, history }
+    /// An empty tree, of which nothing is remembered, at `index`.
+    pub(crate) fn new(index: u64) -> Self {
+        Self { root: Node::root(), due: BTreeSet::new(), index, history: History::new(index) }
     }
 
     pub(crate) fn history(&self) -> &History {
         &self.history
     }
 
-    /// Remembers what a write did, in memory and in rows.
-    pub(crate) fn remember(&mut self, events: &[Arc<Event>], rows: &mut Rows<'_, '_>) {
-        if events.is_empty() {
-            return;
-        }
-        rows.put_index(self.index);
+    /// Remembers what a write did.
+    pub(crate) fn remember(&mut self, events: &[Arc<Event>]) {
         // Of a large expiry only the last are kept.
         let skipped = events.len().saturating_sub(HISTORY_EVENTS_MAX as usize);
         for event in events.iter().skip(skipped) {
-            rows.put_event(event);
             self.history.push(Arc::clone(event));
         }
+    }
+
+    /// Writes rows for what was remembered since the last time, and for the index. Nodes have theirs already.
+    pub(crate) fn stage(&mut self, rows: &mut Rows<'_, '_>) {
+        self.history.stage(self.index, rows);
     }
 
     pub(crate) fn index(&self) -> u64 {
@@ -132,6 +133,11 @@ impl Keyspace {
         self.due.extend(due);
     }
 
+    /// Puts the history back that was read from disk.
+    pub(crate) fn restore_history(&mut self, history: History) {
+        self.history = history;
+    }
+
     /// Puts a node back that was read from disk. False when its parent is not there or is no directory.
     pub(crate) fn restore(&mut self, path: &Path, node: Node) -> bool {
         let mut at = &mut self.root;
@@ -188,6 +194,7 @@ impl Keyspace {
         };
         let removed = removed.expect("the caller found it, and not the root");
         if removed.has_children() {
+            self.history.keep(&removed);
             rows.remove_subtree(path.as_str());
         } else {
             rows.remove(path.as_str());

@@ -1,7 +1,8 @@
 //! The v2 keyspace: a tree of directories and files with times to live, as etcd's `/v2/keys` shows it.
 //!
 //! The tree is in memory, where reads find it; every change also stages rows of `Family::V2` into the batch that
-//! its log entry fills, so that the files hold the same tree. Time is an argument: nothing here asks a clock.
+//! its log entry fills, so that the files hold the same tree. What concerns the batch as a whole, the index and the
+//! events, is staged once, at its end. Time is an argument: nothing here asks a clock.
 //! It never talks to watchers; a change returns its events, and whoever applied it hands them on. The last thousand
 //! are remembered, in memory and on disk, for those who ask later.
 //!
@@ -19,8 +20,10 @@ mod history;
 mod keyspace;
 mod load;
 mod node;
+mod past;
 mod record;
 mod row;
+mod slots;
 
 use std::sync::Arc;
 
@@ -95,7 +98,8 @@ impl V2Store {
         Ok(Missed { events, next, index: keyspace.index() })
     }
 
-    /// Applies a write: changes the tree at once and stages the rows. `now` only decides the seconds left in the
+    /// Applies a write: changes the tree at once and stages the rows of nodes; [`V2Store::stage`] has to follow before
+    /// the batch is written. `now` only decides the seconds left in the
     /// answer. Exactly one event comes back, of an `Expire` one for each node that went, which may be none.
     pub fn apply(
         &self,
@@ -108,8 +112,13 @@ impl V2Store {
 
     /// Takes indexes for changes elsewhere: etcd keeps its users in the same tree as clients' keys. Nobody is told,
     /// yet each has its place in the history.
-    pub fn pass(&self, indexes: u64, batch: &mut Batch<'_>) {
-        self.keyspace.write().pass(indexes, &mut Rows::new(batch));
+    pub fn pass(&self, indexes: u64) {
+        self.keyspace.write().pass(indexes);
+    }
+
+    /// Stages the index and the events of all that was applied since the last time: the end of a batch.
+    pub fn stage(&self, batch: &mut Batch<'_>) {
+        self.keyspace.write().stage(&mut Rows::new(batch));
     }
 }
 

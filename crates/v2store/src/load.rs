@@ -1,13 +1,11 @@
 //! The keyspace back from its rows, and nothing that a writer could not have left there.
 
-use std::sync::Arc;
-
 use store::{Direction, Family, Span, Store, StoreError};
 use types::v2::{PATH_DEPTH_MAX, Path};
 
 use crate::INDEX_FIRST;
-use crate::history::History;
 use crate::keyspace::Keyspace;
+use crate::past;
 use crate::record;
 use crate::row::{self, Damage};
 
@@ -34,7 +32,7 @@ pub(crate) fn keyspace(store: &Store) -> Result<Keyspace, OpenError> {
         None => INDEX_FIRST,
         Some(bytes) => row::decode_index(&bytes).map_err(|damage| damaged(row::INDEX_KEY, damage))?,
     };
-    let mut keyspace = Keyspace::new(index, history(store, index)?);
+    let mut keyspace = Keyspace::new(index);
     let nodes = Span { lower: Some(record::END.to_vec()), upper: None };
     let mut cursor = store.scan(Family::V2, &nodes, Direction::Forward);
     while let Some((key, bytes)) = cursor.row() {
@@ -42,42 +40,9 @@ pub(crate) fn keyspace(store: &Store) -> Result<Keyspace, OpenError> {
         cursor.step();
     }
     cursor.finish()?;
+    let history = past::history(store, &keyspace)?;
+    keyspace.restore_history(history);
     Ok(keyspace)
-}
-
-/// The remembered events, which end at the keyspace's index. A keyspace of a version that remembered none has
-/// forgotten all before it was opened.
-fn history(store: &Store, index: u64) -> Result<History, OpenError> {
-    let rows = Span { lower: None, upper: Some(record::END.to_vec()) };
-    let mut cursor = store.scan(Family::V2, &rows, Direction::Forward);
-    let mut events = Vec::new();
-    while let Some((key, bytes)) = cursor.row() {
-        let event = row::decode_event(key, bytes).map_err(|damage| damaged(key, damage))?;
-        if record::key(event.index) != key || event.index > index {
-            return Err(damaged(key, Damage::Index));
-        }
-        events.push(event);
-        cursor.step();
-    }
-    cursor.finish()?;
-    events.sort_unstable_by_key(|event| event.index);
-    let mut history = match events.first() {
-        Some(first) if first.index > INDEX_FIRST + 1 => History::forgotten(first.index - 1),
-        None if index > INDEX_FIRST => History::forgotten(index),
-        _ => History::new(),
-    };
-    let mut expected = None;
-    for event in events {
-        if expected.is_some_and(|expected| expected != event.index) {
-            return Err(damaged(&record::key(event.index), Damage::Index));
-        }
-        expected = Some(event.index + 1);
-        history.push(Arc::new(event));
-    }
-    if expected.is_some_and(|expected| expected != index + 1) {
-        return Err(damaged(row::INDEX_KEY, Damage::Index));
-    }
-    Ok(history)
 }
 
 fn load(keyspace: &mut Keyspace, key: &[u8], bytes: &[u8]) -> Result<(), Damage> {
@@ -93,6 +58,6 @@ fn load(keyspace: &mut Keyspace, key: &[u8], bytes: &[u8]) -> Result<(), Damage>
     if keyspace.restore(&path, node) { Ok(()) } else { Err(Damage::Orphan) }
 }
 
-fn damaged(key: &[u8], damage: Damage) -> OpenError {
+pub(crate) fn damaged(key: &[u8], damage: Damage) -> OpenError {
     OpenError::Damaged { key: String::from_utf8_lossy(key).into_owned(), damage }
 }

@@ -9,7 +9,8 @@ use store::{Batch, Family};
 use types::v2::{Event, Timestamp};
 
 use crate::node::{Content, Node};
-use crate::record;
+use crate::record::{self, Record};
+use crate::slots;
 
 /// Where `Family::Meta` holds the index: eight bytes, big-endian, and their checksum.
 pub(crate) const INDEX_KEY: &[u8] = b"v2/index";
@@ -48,11 +49,15 @@ impl<'a, 's> Rows<'a, 's> {
         self.batch.delete_range(Family::V2, &key(path), after.as_bytes());
     }
 
-    pub(crate) fn put_event(&mut self, event: &Event) {
-        let key = record::key(event.index);
-        let mut row = record::encode(event);
-        seal(&key, &mut row);
-        self.batch.put(Family::V2, &key, &row);
+    /// Puts a row of events.
+    pub(crate) fn put_events(&mut self, key: &[u8], mut row: Vec<u8>) {
+        seal(key, &mut row);
+        self.batch.put(Family::V2, key, &row);
+    }
+
+    /// Removes a row of events.
+    pub(crate) fn remove_events(&mut self, key: &[u8]) {
+        self.batch.delete(Family::V2, key);
     }
 
     pub(crate) fn put_index(&mut self, index: u64) {
@@ -83,6 +88,9 @@ pub enum Damage {
     /// Its indexes are not in order, or beyond the index of the keyspace.
     #[error("its indexes are out of order")]
     Index,
+    /// It tells of a file of whose value nothing is left.
+    #[error("the value of an event is nowhere")]
+    Lost,
 }
 
 /// The path in a key.
@@ -114,9 +122,14 @@ pub(crate) fn decode(key: &[u8], row: &[u8]) -> Result<Node, Damage> {
     Ok(Node { created_index, modified_index, expiration, content })
 }
 
-/// The event in its row.
-pub(crate) fn decode_event(key: &[u8], row: &[u8]) -> Result<Event, Damage> {
-    record::decode(unseal(key, row)?)
+/// The events in their row.
+pub(crate) fn decode_events(key: &[u8], row: &[u8]) -> Result<Record, Damage> {
+    record::decode(record::decode_key(key)?, unseal(key, row)?)
+}
+
+/// The event in a row of the earlier form.
+pub(crate) fn decode_slot(key: &[u8], row: &[u8]) -> Result<Event, Damage> {
+    slots::decode(unseal(key, row)?)
 }
 
 /// The index in its row.

@@ -2,6 +2,7 @@
 
 mod histories;
 mod model;
+mod past;
 mod rows;
 mod story;
 
@@ -38,14 +39,31 @@ impl Bench {
         self.store.as_ref().expect("it is open between restarts")
     }
 
-    /// Applies a write in a batch of its own; a refused one must leave the batch empty.
+    /// Applies a write in a batch of its own.
     fn apply(&self, write: &Write, now: Timestamp) -> Result<Vec<Event>, Refusal> {
+        self.apply_all(std::slice::from_ref(write), now).remove(0)
+    }
+
+    /// Applies writes in one batch; refused ones must leave nothing in it.
+    fn apply_all(&self, writes: &[Write], now: Timestamp) -> Vec<Result<Vec<Event>, Refusal>> {
         let mut batch = self.store().batch();
-        let outcome = self.v2.apply(write, now, &mut batch);
-        let outcome = outcome.map(|events| events.iter().map(|event| Event::clone(event)).collect());
-        assert!(outcome.is_ok() || batch.is_empty(), "a refused {write:?} stages nothing");
+        let mut outcomes = Vec::new();
+        for write in writes {
+            let outcome = self.v2.apply(write, now, &mut batch);
+            outcomes.push(outcome.map(|events| events.iter().map(|event| Event::clone(event)).collect()));
+        }
+        self.v2.stage(&mut batch);
+        let is_refused = outcomes.iter().all(Result::is_err);
+        assert!(!is_refused || batch.is_empty(), "refused {writes:?} stage nothing");
         self.store().write(batch).expect("write");
-        outcome
+        outcomes
+    }
+
+    /// What is remembered, as it is remembered.
+    fn past(&self) -> (u64, Vec<Event>) {
+        let keyspace = self.v2.keyspace.read();
+        let history = keyspace.history();
+        (history.oldest(), history.events().cloned().collect())
     }
 
     /// Reads the rows again, as a start does.

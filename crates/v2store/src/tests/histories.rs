@@ -8,7 +8,7 @@ use types::v2::{Condition, Expiry, Get, Path, Timestamp, Write};
 use super::model::Model;
 use super::{Bench, after_ms};
 
-const HISTORIES: u64 = 12_000;
+const HISTORIES: u64 = 6_000;
 /// One history in so many closes its database at a random point, and opens the files again.
 const RESTARTS_EVERY: u64 = 100;
 
@@ -42,20 +42,27 @@ fn run(seed: u64, bench: &mut Bench) -> [usize; 2] {
     let mut model = Model::new();
     let (mut now_ms, mut counts) = (0, [0; 2]);
     let length = chance.below(40) + 5;
+    let mut past = Vec::new();
     let restart_at = chance.below(length);
     for step in 0..length {
         now_ms += chance.below(900) as i64;
         let now = after_ms(now_ms);
-        let write = chance.write(now, model.index);
-        let expect = model.apply(&write, now);
-        assert_eq!(bench.apply(&write, now), expect, "step {step}: {write:?}");
-        counts[usize::from(expect.is_err())] += 1;
+        let size = chance.of(&[1, 1, 2, 5]);
+        let writes: Vec<Write> = (0..size).map(|_| chance.write(now, model.index)).collect();
+        let outcomes = bench.apply_all(&writes, now);
+        for (write, outcome) in writes.iter().zip(outcomes) {
+            let expect = model.apply(write, now);
+            assert_eq!(outcome, expect, "step {step}: {write:?}");
+            counts[usize::from(expect.is_err())] += 1;
+            past.extend(expect.unwrap_or_default());
+        }
         if step == restart_at && seed.is_multiple_of(RESTARTS_EVERY) {
             bench.restart();
             compare(bench, &model, now);
         } else if chance.below(12) == 0 {
             bench.reload();
             compare(bench, &model, now);
+            assert_eq!(bench.past(), (1, past.clone()), "step {step}");
         }
         let get = Get { path: chance.path(), recursive: chance.coin(), sorted: chance.coin() };
         assert_eq!(bench.v2.get(&get, now), model.get(&get, now), "step {step}: {get:?}");
@@ -64,6 +71,7 @@ fn run(seed: u64, bench: &mut Bench) -> [usize; 2] {
     compare(bench, &model, after_ms(now_ms));
     bench.reload();
     compare(bench, &model, after_ms(now_ms));
+    assert_eq!(bench.past(), (1, past));
     counts
 }
 
