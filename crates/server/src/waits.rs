@@ -8,16 +8,17 @@
 //! INVARIANT: nothing here waits for a client.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 
 use api::{V2Events, V2News};
 use async_trait::async_trait;
 use bridge::Missed;
 use mvcc::ReadError;
 use parking_lot::Mutex;
-use stdx::chain;
-use tokio::sync::Notify;
+use stdx::{Bell, Ringing, chain};
 use types::v2::{Event, Refusal, Watch};
 use v2store::{concerns, ends_directory, lineage};
 
@@ -47,7 +48,8 @@ struct Wait {
     watch: Watch,
     number: u64,
     state: Mutex<State>,
-    told: Notify,
+    /// Of the thread on which it waits.
+    bell: Option<Arc<Bell>>,
 }
 
 #[derive(Default)]
@@ -61,12 +63,13 @@ struct State {
     behind: bool,
     /// Nothing more comes into the queue.
     ended: bool,
+    /// Who looks again when there is something to see.
+    waker: Option<Waker>,
 }
 
-/// What a wait finds when it looks.
+/// What a wait finds when there is something to see.
 enum Found {
     News(Arc<V2News>),
-    Nothing,
     Behind,
     End,
 }
@@ -96,7 +99,7 @@ impl Waits {
         registry.last += 1;
         let number = registry.last;
         let path = watch.path.as_str().to_owned();
-        let wait = Arc::new(Wait { watch, number, state: Mutex::new(state), told: Notify::new() });
+        let wait = Arc::new(Wait { watch, number, state: Mutex::new(state), bell: Bell::here() });
         registry.by_path.entry(path).or_default().insert(number, Arc::clone(&wait));
         drop(registry);
         Ok(Ok((index, Box::new(Seat { counted, wing: Arc::clone(wing), wait }))))
@@ -112,10 +115,13 @@ impl Waits {
         if self.count() == 0 {
             return;
         }
+        let mut ringing = Ringing::default();
         let registry = self.registry.lock();
         for event in events.iter().filter(|event| !event.refresh) {
-            registry.tell(event);
+            registry.tell(event, &mut ringing);
         }
+        drop(registry);
+        ringing.done();
     }
 
     /// Another keyspace took the place of one: tells what happened between.
@@ -131,8 +137,9 @@ impl Waits {
                 (state.next, state.told) = (index + 1, 0);
             }
             self.read_on(wait, &mut state, new);
+            let waker = state.waker.take();
             drop(state);
-            wait.told.notify_one();
+            waker.into_iter().for_each(Waker::wake);
         }
     }
 
@@ -204,24 +211,32 @@ impl Waits {
 }
 
 impl Registry {
-    fn tell(&self, event: &Arc<Event>) {
+    fn tell(&self, event: &Arc<Event>, ringing: &mut Ringing) {
         let key = event.node.key.as_str();
         let mut news = None;
         let above = lineage(key).filter_map(|path| self.by_path.get(path));
-        above.for_each(|here| tell_all(here, event, &mut news));
+        above.for_each(|here| tell_all(here, event, &mut news, ringing));
         if ends_directory(event) {
             // All paths below a directory, and nothing else, lie between `/directory/` and `/directory0`.
             let below = self.by_path.range(format!("{key}/")..format!("{key}0"));
-            below.for_each(|(_, here)| tell_all(here, event, &mut news));
+            below.for_each(|(_, here)| tell_all(here, event, &mut news, ringing));
         }
     }
 }
 
-fn tell_all(here: &BTreeMap<u64, Arc<Wait>>, event: &Arc<Event>, news: &mut Option<Arc<V2News>>) {
+fn tell_all(
+    here: &BTreeMap<u64, Arc<Wait>>,
+    event: &Arc<Event>,
+    news: &mut Option<Arc<V2News>>,
+    ringing: &mut Ringing,
+) {
     for wait in here.values().filter(|wait| concerns(&wait.watch, event)) {
         let news = news.get_or_insert_with(|| news_of(Arc::clone(event)));
-        if wait.state.lock().offer(news, wait.watch.stream) {
-            wait.told.notify_one();
+        let mut state = wait.state.lock();
+        let waker = if state.offer(news, wait.watch.stream) { state.waker.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            ringing.wake(waker, wait.bell.as_ref());
         }
     }
 }
@@ -231,14 +246,17 @@ fn news_of(event: Arc<Event>) -> Arc<V2News> {
 }
 
 impl Wait {
-    fn find(&self) -> Found {
+    fn poll_find(&self, context: &mut Context<'_>) -> Poll<Found> {
         let mut state = self.state.lock();
-        match state.queue.pop_front() {
+        Poll::Ready(match state.queue.pop_front() {
             Some(news) => Found::News(news),
             None if state.ended => Found::End,
             None if state.behind => Found::Behind,
-            None => Found::Nothing,
-        }
+            None => {
+                state.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+        })
     }
 }
 
@@ -314,10 +332,9 @@ impl Seat {
 impl V2Events for Seat {
     async fn next(&mut self) -> Option<Arc<V2News>> {
         loop {
-            match self.wait.find() {
+            match poll_fn(|context| self.wait.poll_find(context)).await {
                 Found::News(news) => return Some(news),
                 Found::End => return None,
-                Found::Nothing => self.wait.told.notified().await,
                 Found::Behind => {
                     if self.read_on() {
                         // A long way back: others of this lane have their turn between.

@@ -7,8 +7,10 @@ mod bell;
 mod chain;
 mod clock;
 mod duration;
+mod ringing;
 
 pub use bell::Bell;
 pub use chain::chain;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use duration::parse_duration;
+pub use ringing::Ringing;

@@ -7,13 +7,13 @@ use std::time::Instant;
 use hashbrown::DefaultHashBuilder;
 use mvcc::Mvcc;
 use slab::Slab;
+use stdx::Ringing;
 use types::{Revision, WatchId, WatchSpec};
 
 use crate::index::Index;
 use crate::lagging::Cohorts;
 use crate::numbers::Numbers;
 use crate::outbox::Pending;
-use crate::ringing::Ringing;
 use crate::shelf::Shelf;
 use crate::watcher::{NOWHERE, Watcher};
 use crate::{Body, End, Limits, Outbox, Reply};

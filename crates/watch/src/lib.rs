@@ -17,7 +17,6 @@
 mod hub;
 mod limits;
 mod outbox;
-mod ringing;
 
 mod deliver;
 mod lagging;

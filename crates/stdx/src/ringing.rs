@@ -1,23 +1,25 @@
-//! Who is to be woken after a delivery, by the threads on which they are: see [`stdx::Bell`].
+//! Who is to be woken after a delivery to many, by the threads on which they are: see [`Bell`].
+//!
+//! INVARIANT: whoever was handed in is woken, at the end of this at the latest.
 
 use std::sync::Arc;
 use std::task::Waker;
 
-use stdx::Bell;
+use crate::Bell;
 
 /// So many are woken together: with more of them the first would wait for the delivery to the last.
 const TOGETHER_MAX: usize = 64;
 
 /// See the module.
-#[derive(Default)]
-pub(crate) struct Ringing {
+#[derive(Debug, Default)]
+pub struct Ringing {
     // One for each thread with a bell that has readers, so a handful.
     bells: Vec<(Arc<Bell>, Vec<Waker>)>,
 }
 
 impl Ringing {
     /// Has a reader woken, at [`Ringing::done`] at the latest.
-    pub(crate) fn wake(&mut self, waker: Waker, bell: Option<&Arc<Bell>>) {
+    pub fn wake(&mut self, waker: Waker, bell: Option<&Arc<Bell>>) {
         let Some(bell) = bell else { return waker.wake() };
         let known = self.bells.iter().position(|(known, _)| Arc::ptr_eq(known, bell));
         let at = known.unwrap_or_else(|| {
@@ -33,7 +35,7 @@ impl Ringing {
     }
 
     /// Has those woken who were not yet.
-    pub(crate) fn done(&mut self) {
+    pub fn done(&mut self) {
         for (bell, wakers) in &mut self.bells {
             if wakers.len() > 1 {
                 bell.wake_all(wakers);
@@ -43,5 +45,11 @@ impl Ringing {
         }
         // Threads may come and go; the memory is kept while they stay.
         self.bells.retain(|(bell, _)| Arc::strong_count(bell) > 1);
+    }
+}
+
+impl Drop for Ringing {
+    fn drop(&mut self) {
+        self.done();
     }
 }
