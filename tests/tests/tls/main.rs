@@ -6,6 +6,7 @@
 mod changes;
 mod floods;
 mod house;
+mod people;
 mod refusals;
 mod serving;
 mod shop;

@@ -303,3 +303,58 @@ fn members_with_other_flags_have_the_same_state_and_say_so() -> anyhow::Result<(
     ensure!(value(&cluster, 1)? == "bridged", "what is hidden is not shown");
     cluster.done()
 }
+
+#[test]
+fn a_member_that_was_away_sees_the_same_after_a_snapshot() -> anyhow::Result<()> {
+    let flags = ["--enable-v2=true", "--snapshot-count=10", BRIDGE];
+    let mut cluster = Cluster::start(&Settings::new(&program()?, 3).flags(&flags))?;
+    let leader = cluster.wait_leader()?;
+    let addresses = (0..cluster.len()).map(|number| cluster.member(number).address()).collect();
+    let [one, other] = cluster.others(leader)[..] else { anyhow::bail!("three members") };
+    cluster.member_mut(other).kill()?;
+    let mut stage = Stage { cluster, addresses };
+    let mut client = V2::new(&[stage.addresses[one]], LONG);
+    let since = client.insist("PUT", "/a/file", &[("value", "1")])?.modified();
+    client.insist("PUT", "/a/file", &[("value", "2"), ("prevIndex", &since.to_string())])?;
+    client.insist("PUT", "/leased", &[("value", "x"), ("ttl", "3600")])?;
+    client.insist("PUT", "/dir", &[("dir", "true"), ("ttl", "3600")])?;
+    client.insist("PUT", "/dir/inside", &[("value", "y")])?;
+    client.insist("POST", "/queue", &[("value", "job")])?;
+    let v3 = stage.v3(one)?;
+    v3.put("/reg/from/v3", "z")?;
+    // Outside of what v2 shows, and enough that the log is released.
+    let large = "x".repeat(1 << 20);
+    for number in 0..80 {
+        v3.put(&format!("/large/{number}"), &large)?;
+    }
+    let read = |member: usize| {
+        let mut client = V2::new(&[stage.addresses[member]], LONG);
+        let top = client.insist("GET", "/", &[])?;
+        let mut seen = Vec::new();
+        for path in ["/a/file", "/from/v3", "/queue?recursive=true"] {
+            seen.push(client.insist("GET", path, &[])?.body);
+        }
+        anyhow::Ok((top.index, top.nodes(), seen))
+    };
+    let expected = read(one)?;
+    ensure!(expected.2[1]["node"]["value"] == "z", "{expected:?}");
+    stage.cluster.restart(other)?;
+    let same = until(LONG, || read(other).ok().filter(|seen| *seen == expected));
+    same.with_context(|| format!("it shows {:?} and not {expected:?}", read(other)))?;
+    ensure!(stage.cluster.member(other).log().contains("installed a snapshot"), "it got no snapshot");
+    // The past is in the snapshot too, and the member goes on with both sides.
+    let told = V2::new(&[stage.addresses[other]], LONG).insist(
+        "GET",
+        &format!("/a?recursive=true&wait=true&waitIndex={}", since + 1),
+        &[],
+    )?;
+    ensure!(told.body["action"] == "compareAndSwap" && told.node("value") == "2", "{told:?}");
+    let waiting = stage.wait(other, &format!("/from?recursive=true&wait=true&waitIndex={}", expected.0 + 1));
+    stage.v3(other)?.put("/reg/from/v3", "again")?;
+    let told = waiting.join().expect("who waits reports")?;
+    ensure!(told.node("value") == "again", "{told:?}");
+    let ttl = V2::new(&[stage.addresses[other]], LONG).insist("GET", "/leased", &[])?.node("ttl").as_i64();
+    ensure!(ttl.is_some_and(|ttl| (3_400..=3_600).contains(&ttl)), "{ttl:?}");
+    stage.cluster.wait_equal(&[0, 1, 2])?;
+    stage.cluster.done()
+}
