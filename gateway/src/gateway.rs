@@ -25,6 +25,7 @@ use tracing::{debug, warn};
 use crate::activity::{Activity, Verdict, Watched};
 use crate::authority::Lenient;
 use crate::body::Body;
+use crate::browsers::Browsers;
 use crate::json::Forms;
 use crate::leave::Leave;
 use crate::meters::Meters;
@@ -39,6 +40,8 @@ pub struct Connection {
     /// The common name of the client's certificate, which was verified; `None` without one, and where certificates do
     /// not stand for users.
     pub peer_name: Option<Arc<str>>,
+    /// It has TLS.
+    pub is_encrypted: bool,
 }
 
 /// What all connections share.
@@ -49,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) message_bytes_max: usize,
     pub(crate) meters: Meters,
     pub(crate) forms: Forms,
+    pub(crate) browsers: Browsers,
 }
 
 impl Shared {
@@ -79,11 +83,17 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway before `member`, with its counters in `registry`. Connections take turns on `lanes`, runtimes
     /// with a thread of their own each; with none they are served where they are accepted.
-    pub fn new(member: Arc<dyn Member>, registry: &Registry, limits: Limits, lanes: &[Handle]) -> Self {
+    pub fn new(
+        member: Arc<dyn Member>,
+        registry: &Registry,
+        limits: Limits,
+        browsers: Browsers,
+        lanes: &[Handle],
+    ) -> Self {
         const OVERHEAD_BYTES: usize = 512 * 1024;
         let message_bytes_max = member.limits().request_bytes_max.saturating_add(OVERHEAD_BYTES);
         let meters = Meters::register(registry);
-        let shared = Shared { member, limits, message_bytes_max, meters, forms: Forms::load() };
+        let shared = Shared { member, limits, message_bytes_max, meters, forms: Forms::load(), browsers };
         Self {
             shared: Arc::new(shared),
             slots: Arc::new(Semaphore::new(limits.connections_max)),
@@ -169,7 +179,7 @@ impl Gateway {
                 let handshake =
                     Box::pin(async { leave.token().run_until_cancelled(tls.accept(stream)).await.flatten() });
                 if let Some(Session { stream, peer_name }) = handshake.await {
-                    Box::pin(self.speak(stream, Connection { peer_name }, leave)).await;
+                    Box::pin(self.speak(stream, Connection { peer_name, is_encrypted: true }, leave)).await;
                 }
             }
         }

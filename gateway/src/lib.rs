@@ -14,6 +14,7 @@ mod limits;
 mod activity;
 mod authority;
 mod body;
+mod browsers;
 mod compress;
 mod leave;
 mod metadata;
@@ -43,5 +44,6 @@ mod plain;
 mod v2;
 mod variables;
 
+pub use browsers::Browsers;
 pub use gateway::{Connection, Gateway};
 pub use limits::Limits;

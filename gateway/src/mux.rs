@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
@@ -34,7 +34,10 @@ const PATH: &AsciiSet = &NON_ALPHANUMERIC
 
 /// etcd's answer to a certificate with a name on a request in JSON, while proof is asked for.
 const NAME_IGNORED: &str =
-    "CommonName of client sending a request against gateway will be ignored and not used as expected\n";
+    "CommonName of client sending a request against gateway will be ignored and not used as expected";
+
+/// For a page that may not have its browser write here.
+const FOREIGN: &str = "kvorum: the origin of this request is not among those of --cors";
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -43,6 +46,16 @@ pub(crate) async fn answer(
     connection: &Connection,
     leave: &Leave,
 ) -> Response<Body> {
+    if !connection.is_encrypted
+        && let Some(text) = shared.browsers.misdirected(&request)
+    {
+        return error(StatusCode::MISDIRECTED_REQUEST, &text);
+    }
+    // A safe method, OPTIONS among them, changes nothing, and a page may not read what it says.
+    if !request.method().is_safe() && shared.browsers.is_foreign(&request) {
+        return error(StatusCode::FORBIDDEN, FOREIGN);
+    }
+    let origin = shared.browsers.origin(&request);
     let without_body = request.method() == Method::HEAD;
     let mut response = if request.method() == Method::OPTIONS {
         Response::new(Body::default())
@@ -52,7 +65,7 @@ pub(crate) async fn answer(
             None => bad_request(),
         }
     };
-    allow_origins(response.headers_mut());
+    shared.browsers.allow(origin.as_ref(), response.headers_mut());
     if without_body { headers_of(response) } else { response }
 }
 
@@ -215,15 +228,6 @@ fn bad_request() -> Response<Body> {
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response.headers_mut().insert(CONTENT_TYPE, TEXT);
     response
-}
-
-fn allow_origins(headers: &mut HeaderMap) {
-    let mut allow = |name, value| {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    };
-    allow("access-control-allow-headers", "accept, content-type, authorization");
-    allow("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE");
-    allow("access-control-allow-origin", "*");
 }
 
 #[cfg(test)]

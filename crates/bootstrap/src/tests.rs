@@ -225,6 +225,8 @@ async fn check_discovery(size: &'static str, nodes: &'static str, put: &'static 
 async fn a_discovery_service_is_understood() {
     const ONE: &str = r#"{"action":"get","node":{"key":"/x/_config/size","value":"1"}}"#;
     const ZERO: &str = r#"{"action":"get","node":{"key":"/x/_config/size","value":"0"}}"#;
+    // GHSA-9gp7-6833-wv89: such a size ended etcd.
+    const BELOW: &str = r#"{"action":"get","node":{"key":"/x/_config/size","value":"-3"}}"#;
     const WORD: &str = r#"{"action":"get","node":{"key":"/x/_config/size","value":"three"}}"#;
     const EMPTY: &str = r#"{"action":"get","node":{"key":"/x","dir":true}}"#;
     const FULL: &str = r#"{"action":"get","node":{"key":"/x","dir":true,"nodes":[{"key":"/x/12","value":"y=http://h:1","createdIndex":7}]}}"#;
@@ -246,6 +248,8 @@ async fn a_discovery_service_is_understood() {
     )
     .await;
     check_discovery(ZERO, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ")
+        .await;
+    check_discovery(BELOW, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ")
         .await;
     check_discovery(WORD, EMPTY, DONE, "failed to join discovery cluster (discovery: size key is bad); ")
         .await;

@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn its_rooms_are_for_its_owner_alone() {
+    fn cve_2020_15113_its_rooms_are_for_its_owner_alone() {
         let parent = tempfile::tempdir().expect("a folder for the test");
         let path = parent.path().join("a/b");
         let folder = open(&path).expect("free");

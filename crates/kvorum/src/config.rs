@@ -65,6 +65,8 @@ pub struct Config {
     pub peer_security: Security,
     /// What a connection of a client may cost.
     pub doors: gateway::Limits,
+    /// What pages in browsers may do.
+    pub browsers: gateway::Browsers,
     /// Whether leaders write down how long leases still live.
     pub lease_checkpoints: bool,
     /// The gates as they stand, for those who ask.
@@ -196,6 +198,9 @@ pub enum ConfigError {
     /// Tokens that nobody could make.
     #[error(transparent)]
     AuthToken(auth::tokens::OptionsError),
+    /// No origin.
+    #[error("invalid value {0:?} for --cors: an origin is of the form https://host:port")]
+    Origin(String),
     /// Two places of which one is a name for the other.
     #[error("multi logoutput for \"default\" is not supported yet")]
     LogOutputs,
@@ -252,6 +257,7 @@ impl Config {
             client_security: Security::of_clients(settings)?,
             peer_security: Security::of_peers(settings)?,
             doors: doors(settings),
+            browsers: browsers(settings)?,
             lease_checkpoints: lease_checkpoints(settings, &gates)?,
             gates,
             auth_tokens: auth_tokens(settings)?,
@@ -317,6 +323,22 @@ fn feature(
         return Err(ConfigError::FlagAndGate { flag, set, gate, is_open });
     }
     Ok(is_open || set)
+}
+
+fn browsers(settings: &Settings) -> Result<gateway::Browsers, ConfigError> {
+    let words = |flag| -> Vec<String> {
+        let words = settings.value(flag).split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    };
+    let origins = words("cors");
+    let is_origin = |word: &&String| {
+        let rest = word.strip_prefix("http://").or_else(|| word.strip_prefix("https://"));
+        word.as_str() == "*" || rest.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+    };
+    match origins.iter().find(|word| !is_origin(word)) {
+        Some(word) => Err(ConfigError::Origin(word.clone())),
+        None => Ok(gateway::Browsers::new(words("host-whitelist"), origins)),
+    }
 }
 
 fn auth_tokens(settings: &Settings) -> Result<auth::tokens::Options, ConfigError> {

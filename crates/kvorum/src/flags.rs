@@ -343,6 +343,21 @@ pub static FLAGS: &[Flag] = &[
     flag(Security, "key-file", Text, "", "Its private key, in PEM."),
     flag(
         Security,
+        "host-whitelist",
+        Text,
+        "*",
+        "The names by which requests over http may call this member, without ports; * stands for all. Closes it to pages \
+         that have a name of their own lead here. Calls of gRPC and https are not looked at.",
+    ),
+    flag(
+        Security,
+        "cors",
+        Text,
+        "*",
+        "The origins whose pages may read answers over HTTP, as https://host:port; * stands for all.",
+    ),
+    flag(
+        Security,
         "client-cert-auth",
         Bool,
         "false",

@@ -78,6 +78,7 @@ pub struct Running {
     clients: Vec<Door>,
     gateways: JoinSet<()>,
     doors: gateway::Limits,
+    browsers: gateway::Browsers,
     stop: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
     lanes: Lanes,
@@ -151,6 +152,7 @@ impl Running {
             clients,
             gateways: JoinSet::new(),
             doors: config.doors,
+            browsers: config.browsers.clone(),
             stop,
             chores,
             lanes,
@@ -167,7 +169,8 @@ impl Running {
     /// Begins to serve clients. Once is enough.
     pub fn serve_clients(&mut self) {
         let door: Arc<dyn api::Member> = self.member.clone();
-        let gateway = gateway::Gateway::new(door, &self.registry, self.doors, self.lanes.handles());
+        let browsers = self.browsers.clone();
+        let gateway = gateway::Gateway::new(door, &self.registry, self.doors, browsers, self.lanes.handles());
         for Door { listener, tls } in self.clients.drain(..) {
             let (gateway, mut stop) = (gateway.clone(), self.stop.subscribe());
             self.gateways.spawn(async move {

@@ -301,6 +301,20 @@ mod tests {
         }
     }
 
+    // CVE-2020-15106: a length is compared with what is there before anything is made of it.
+    #[test]
+    fn cve_2020_15106_a_length_that_is_a_lie_is_no_record() {
+        let (bytes, seed) = sealed(&[(Kind::Entry, &entry_bytes(1, 1, 0, 0))]);
+        for length in [u32::MAX, 1 << 31, 1 << 24, bytes.len() as u32] {
+            let mut forged = bytes.clone();
+            forged[16..20].copy_from_slice(&length.to_le_bytes());
+            // As whoever knows the seed would seal it, as far as there are bytes.
+            let sum = crc32c::crc32c_append(seed.segment(7), &forged[4..]);
+            forged[..4].copy_from_slice(&sum.to_le_bytes());
+            assert!(parse(&forged, seed, 7).is_none(), "a length of {length}");
+        }
+    }
+
     #[test]
     fn another_life_salt_or_log_never_passes() {
         let (bytes, seed) = sealed(&[(Kind::Hard, &[0; 24])]);

@@ -200,7 +200,7 @@ fn a_client_cannot_write_a_record() {
 }
 
 #[test]
-fn misuse_is_refused_and_changes_nothing() {
+fn cve_2020_15112_misuse_and_gaps_are_refused_and_change_nothing() {
     let (disk, _) = filled(&[&[30, 30, 30]]);
     let (mut wal, _) = open(&disk).expect("whole");
     wal.release(2).expect("the double works");

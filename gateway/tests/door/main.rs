@@ -12,7 +12,7 @@ mod streams;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use gateway::{Gateway, Limits};
+use gateway::{Browsers, Gateway, Limits};
 use telemetry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +34,7 @@ impl Door {
     async fn open(limits: Limits) -> Self {
         let (fake, registry) = (Fake::new(), Registry::new());
         let member: Arc<dyn api::Member> = fake.clone();
-        let gateway = Gateway::new(member, &registry, limits, &[]);
+        let gateway = Gateway::new(member, &registry, limits, Browsers::default(), &[]);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (shutdown, asked) = oneshot::channel::<()>();

@@ -1,6 +1,7 @@
 //! Users of v3 over processes and sockets: what they may do at each member, whatever happens to the members; and what a
 //! stranger may not.
 
+mod advisories;
 mod caller;
 mod chance;
 mod members;

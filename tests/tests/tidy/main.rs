@@ -3,6 +3,7 @@
 //! Each rule is a function from text to findings, and each is shown a bad sample, so that a rule that sees
 //! nothing any more fails too.
 
+mod advisories;
 mod floors;
 mod manifests;
 mod sources;
@@ -35,4 +36,10 @@ fn manifests_inherit_what_the_workspace_says() {
 #[test]
 fn sources_keep_the_rules() {
     check(&sources::findings(&tree().sources));
+}
+
+#[test]
+fn every_advisory_has_tests_that_are_there() {
+    let document = std::fs::read_to_string(::tests::root().join("docs/SECURITY.md")).expect("it can be read");
+    check(&advisories::findings(&document, &tree().sources));
 }

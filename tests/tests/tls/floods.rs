@@ -17,7 +17,7 @@ const HALF_OPEN: usize = 3000;
 const SERVED_WITHIN: Duration = Duration::from_secs(4);
 
 #[test]
-fn half_open_handshakes_hold_nobody_up() -> anyhow::Result<()> {
+fn ghsa_6vch_q96h_7gc3_half_open_handshakes_hold_nobody_up() -> anyhow::Result<()> {
     let shop = stocked()?;
     // Members inherit it.
     let limit = getrlimit(Resource::Nofile);

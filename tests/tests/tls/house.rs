@@ -224,27 +224,31 @@ pub(crate) fn etcdctl(
     endpoints: &str,
     arguments: &[&str],
 ) -> anyhow::Result<String> {
-    let (ca, cert, key) = (shop.word("ca.pem"), shop.word("client.pem"), shop.word("client-key.pem"));
+    let (fine, said) = etcdctl_as(shop, "client", release, endpoints, arguments)?;
+    ensure!(fine, "etcdctl {arguments:?} fails: {said}");
+    Ok(said)
+}
+
+/// etcdctl with the shop's CA and the certificate of this name: whether it went well, and what it said.
+pub(crate) fn etcdctl_as(
+    shop: &Shop,
+    name: &str,
+    release: Release,
+    endpoints: &str,
+    arguments: &[&str],
+) -> anyhow::Result<(bool, String)> {
+    let (cert, key) = (shop.word(&format!("{name}.pem")), shop.word(&format!("{name}-key.pem")));
+    let ca = shop.word("ca.pem");
     let output = Command::new(release.program("etcdctl")?)
         .env("ETCDCTL_API", "3")
-        .args([
-            "--endpoints",
-            endpoints,
-            "--cacert",
-            &ca,
-            "--cert",
-            &cert,
-            "--key",
-            &key,
-            "--command-timeout=15s",
-        ])
+        .args(["--endpoints", endpoints, "--cacert", &ca, "--cert", &cert, "--key", &key])
+        .arg("--command-timeout=15s")
         .args(arguments)
         .stdin(Stdio::null())
         .output()?;
     let said =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "etcdctl {arguments:?} fails: {said}");
-    Ok(said)
+    Ok((output.status.success(), said))
 }
 
 /// Below those that the kernel gives to connections that go out.

@@ -11,3 +11,4 @@ mod refusals;
 mod serving;
 mod shop;
 mod starts;
+mod users;

@@ -152,7 +152,7 @@ fn spec(range: KeyRange) -> WatchSpec {
 
 // GHSA-xg4h-6gfc-h4m8: a right to one key is none to those behind it.
 #[tokio::test]
-async fn ghsa_xg4h_watches_see_what_may_be_read_for_as_long_as_it_may() {
+async fn ghsa_xg4h_6gfc_h4m8_watches_see_what_may_be_read_for_as_long_as_it_may() {
     let (_disks, member, root) = guarded().await;
     let alice = sign_in(&member, "alice").await;
     let alice = Arc::clone(&member).for_caller(alice);
