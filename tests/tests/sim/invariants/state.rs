@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use apply::{Fingerprint, Machine};
 use command::Outcome;
 use store::Family;
+use types::v2::{Path, Watch};
+use v2store::HISTORY_EVENTS_MAX;
 
 use super::committed::Committed;
 use super::{Verdict, Violation, logs, require};
@@ -58,15 +60,27 @@ impl States {
     }
 }
 
+/// Rows of v2's events begin so. Each holds those of a batch, and batches are a member's own.
+const EVENTS: u8 = 0;
+
+/// What the history of v2 tells who asks for all of it.
+fn events_of(machine: &Machine) -> String {
+    let since = machine.v2().index().saturating_sub(HISTORY_EVENTS_MAX - 1).max(1);
+    let all = Watch { path: Path::clean("/"), recursive: true, stream: true, since: Some(since) };
+    format!("{:?}", machine.v2().seek(&all, since, usize::MAX))
+}
+
 /// A hash of everything replicated in a machine, given all rows of its store.
 pub(crate) fn hash(machine: &Machine, rows: &[Row]) -> Result<u64, Violation> {
     let kv = machine.mvcc().hash_kv(None).map_err(|error| Violation::new(NAME, error.to_string()))?;
     let kv = format!("{kv:?}");
-    let mut parts: Vec<&[u8]> = vec![kv.as_bytes()];
+    let events = events_of(machine);
+    let mut parts: Vec<&[u8]> = vec![kv.as_bytes(), events.as_bytes()];
     for (family, key, value) in rows {
         let counts = match family {
             Family::Keys | Family::Revisions => false,
             Family::Meta => !key.ends_with(b"swept"),
+            Family::V2 => key.first() != Some(&EVENTS),
             _ => true,
         };
         if counts {
