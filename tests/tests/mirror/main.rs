@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 const KILLS: usize = 20;
 
 /// How long both ends may need to be the same when the load has ended.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The keys that are written.
 const KEYS: u64 = 40;
