@@ -52,7 +52,10 @@ struct Reader {
 impl Process {
     /// Starts etcdctl with these words, in this folder.
     pub(crate) fn start(program: &Etcdctl, words: &[String], folder: &Path) -> anyhow::Result<Self> {
-        let mut child = Command::new(&program.path)
+        // A stream is ended by SIGINT, which is ignored where the tests were started in the background.
+        let mut child = Command::new("/usr/bin/env")
+            .arg("--default-signal=INT")
+            .arg(&program.path)
             .env_clear()
             .env("ETCDCTL_API", program.api)
             .env("PATH", "/usr/bin:/bin")
