@@ -49,7 +49,7 @@ fn what_is_not_whole_is_refused_and_nothing_is_left() -> anyhow::Result<()> {
     write("longer", &[whole.as_slice(), b"x"].concat())?;
     write("short", b"KVO")?;
     write("empty", b"")?;
-    write("foreign", &[7; 100_000])?;
+    write("foreign", &vec![7; 100_000])?;
     let etcd = Cluster::start(&Settings::new(&Program::release(Release::Pypi)?, 1))?;
     ctl(&etcd, &[0], &["snapshot", "save", &at("etcd")])?;
     etcd.done()?;
