@@ -120,9 +120,9 @@ impl Shared {
         self.line(sender, receiver, watch::Sender::subscribe)
     }
 
-    /// The member whose process owns the local end `port` of a connection.
-    fn owner(&self, port: u16) -> Option<usize> {
-        let socket = format!("socket:[{}]", inode(port)?);
+    /// The member whose process owns the end `local` of a connection to `remote`, both ports on loopback.
+    fn owner(&self, local: u16, remote: u16) -> Option<usize> {
+        let socket = format!("socket:[{}]", inode(local, remote)?);
         let processes = self.processes.lock().expect("nobody panics while holding it").clone();
         processes.into_iter().find(|(_, pid)| owns(*pid, &socket)).map(|(member, _)| member)
     }
@@ -130,7 +130,8 @@ impl Shared {
 
 async fn carry(shared: Arc<Shared>, stream: TcpStream, caller: SocketAddr, member: usize, port: u16) {
     // A caller that is no member has lines that nobody ever cuts.
-    let sender = shared.owner(caller.port()).unwrap_or(usize::MAX);
+    let Ok(own) = stream.local_addr() else { return };
+    let sender = shared.owner(caller.port(), own.port()).unwrap_or(usize::MAX);
     let there = shared.watch(sender, member);
     let back = shared.watch(member, sender);
     if *there.borrow() == Link::Cut || *back.borrow() == Link::Cut {
@@ -184,11 +185,12 @@ async fn passes(line: &mut watch::Receiver<Link>) -> bool {
     }
 }
 
-/// The kernel's number of the socket whose local end on loopback is `port`.
-fn inode(port: u16) -> Option<String> {
+/// The kernel's number of the socket with these two ends on loopback. Others may have the same local end: connections to
+/// elsewhere, and such as are over.
+fn inode(local: u16, remote: u16) -> Option<String> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let local = format!("0100007F:{port:04X}");
-    let line = table.lines().find(|line| line.split_whitespace().nth(1) == Some(local.as_str()))?;
+    let ends = [local, remote].map(|port| format!("0100007F:{port:04X}"));
+    let line = table.lines().find(|line| line.split_whitespace().skip(1).take(2).eq(&ends))?;
     line.split_whitespace().nth(9).map(str::to_owned)
 }
 
