@@ -22,11 +22,13 @@ const ACTION: u8 = 0b00111;
 const REFRESH: u8 = 0b01000;
 const REPLACES: u8 = 0b10000;
 
-const VALUE: u8 = 0b001;
-const DIRECTORY: u8 = 0b010;
-const EXPIRES: u8 = 0b100;
+// Of a node; of rows of the earlier form too, as the numbers of actions are.
+pub(crate) const VALUE: u8 = 0b001;
+pub(crate) const DIRECTORY: u8 = 0b010;
+pub(crate) const EXPIRES: u8 = 0b100;
 
-const ACTIONS: [Action; 7] = [
+/// By their numbers.
+pub(crate) const ACTIONS: [Action; 7] = [
     Action::Set,
     Action::Create,
     Action::Update,

@@ -2,8 +2,9 @@
 //! are forgotten; nothing writes them any more. docs/FORMATS.md draws them.
 
 use bytes::Bytes;
-use types::v2::{Action, Event, Node, Timestamp};
+use types::v2::{Event, Node, Timestamp};
 
+use crate::record::{ACTIONS, DIRECTORY, EXPIRES, VALUE};
 use crate::row::Damage;
 
 /// There were so many places, each taken again by the event that came so many later.
@@ -11,20 +12,6 @@ const SLOTS: u64 = 1000;
 
 const REFRESH: u8 = 0b01;
 const REPLACES: u8 = 0b10;
-
-const VALUE: u8 = 0b001;
-const DIRECTORY: u8 = 0b010;
-const EXPIRES: u8 = 0b100;
-
-const ACTIONS: [Action; 7] = [
-    Action::Set,
-    Action::Create,
-    Action::Update,
-    Action::Delete,
-    Action::Expire,
-    Action::CompareAndSwap,
-    Action::CompareAndDelete,
-];
 
 /// No other row of events has a key of this length.
 pub(crate) const KEY_BYTES: usize = 3;
