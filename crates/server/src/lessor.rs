@@ -3,7 +3,8 @@
 //! Everybody has one; it does something only while this member is confirmed as the leader of a term and has applied
 //! everything from before it. See `lease::Lessor` for what is due, and docs/decisions/0011 for why this is safe.
 //!
-//! INVARIANT: one command at a time ends leases; what it may hold is bounded, and a pause follows.
+//! INVARIANT: one command at a time ends leases; what it may hold is bounded, and a pause follows. A client's write waits
+//! for the command that is being applied, so where the log is quick the commands are small ([`Pace`]).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,12 +25,36 @@ use crate::ticket::WriteTicket;
 
 /// How often it looks.
 const ROUND: Duration = Duration::from_millis(100);
-/// How often it looks while something is under way; clients' requests go between two commands of it.
-const PAUSE: Duration = Duration::from_millis(10);
-/// What one command ends. A lease with more keys goes alone: it ends at one revision.
-const PORTION: Portion = Portion { leases_max: 512, keys_max: 4096 };
+/// How often it looks while something is under way.
+const LOOK: Duration = Duration::from_millis(2);
 /// Checkpoints in one command.
 const CHECKPOINTS_MAX: usize = 1000;
+
+/// How leases are ended: how many by one command, and how much time there is from one command to the next.
+/// Clients' requests go between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Pace {
+    portion: Portion,
+    pause: Duration,
+}
+
+/// Where a command is through in [`SWIFT_MAX`]: about half a millisecond of applying at a time.
+const SWIFT: Pace =
+    Pace { portion: Portion { leases_max: 128, keys_max: 1024 }, pause: Duration::from_millis(2) };
+/// Where the log or the peers take longer, which the applying then does not add much to: 50,000 leases need a hundred
+/// commands, and go in a few seconds even if each takes 50 ms.
+const STEADY: Pace =
+    Pace { portion: Portion { leases_max: 512, keys_max: 4096 }, pause: Duration::from_millis(10) };
+/// See [`SWIFT`].
+const SWIFT_MAX: Duration = Duration::from_millis(6);
+
+impl Pace {
+    /// After a command that took this long from its proposal until it was applied. A lease with more keys than the
+    /// portion says goes alone: it ends at one revision.
+    fn after(took: Duration) -> Self {
+        if took <= SWIFT_MAX { SWIFT } else { STEADY }
+    }
+}
 
 /// What is asked of a leader about a lease. The answer to either is a number for each lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,13 +191,20 @@ impl Keeper {
 /// Runs until the box is closed; nothing is ever put into it.
 pub(crate) fn run(house: &House, stop: &Mailbox<()>) {
     let now_ms = house.keeper.now_ms();
-    let mut rounds =
-        Rounds { house, candidate: None, target: Index(0), target_since_ms: now_ms, under_way: None };
+    let mut rounds = Rounds {
+        house,
+        candidate: None,
+        target: Index(0),
+        target_since_ms: now_ms,
+        under_way: None,
+        pace: SWIFT,
+        not_before: Instant::now(),
+    };
     let mut nothing = Vec::new();
     let mut next = Instant::now();
     while stop.take(&mut nothing, Some(next)) {
         let is_busy = rounds.turn();
-        next = Instant::now() + if is_busy { PAUSE } else { ROUND };
+        next = Instant::now() + if is_busy { LOOK } else { ROUND };
     }
 }
 
@@ -184,6 +216,9 @@ struct Rounds<'a> {
     target: Index,
     target_since_ms: u64,
     under_way: Option<UnderWay>,
+    pace: Pace,
+    /// When the next command may be proposed.
+    not_before: Instant,
 }
 
 /// A command whose end is waited for.
@@ -192,6 +227,7 @@ struct UnderWay {
     command: Command,
     endings: Vec<Ending>,
     outcome: oneshot::Receiver<Result<Outcome, NotTaken>>,
+    since: Instant,
 }
 
 impl Rounds<'_> {
@@ -210,11 +246,11 @@ impl Rounds<'_> {
         if let Some(under_way) = self.under_way.take().filter(|under_way| under_way.term == term) {
             self.under_way = self.settle(under_way, &mut lessor);
         }
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || Instant::now() < self.not_before {
             return true;
         }
         let rooms = self.house.wing.enter();
-        let endings = lessor.due(now_ms, PORTION, |id| rooms.leases.key_count(id));
+        let endings = lessor.due(now_ms, self.pace.portion, |id| rooms.leases.key_count(id));
         let checkpoints =
             if endings.is_empty() { lessor.checkpoints(now_ms, CHECKPOINTS_MAX) } else { Vec::new() };
         drop(lessor);
@@ -237,17 +273,19 @@ impl Rounds<'_> {
     fn propose(&self, term: Term, command: Command, endings: Vec<Ending>) -> UnderWay {
         let (reply, outcome) = oneshot::channel();
         self.house.propose_chore(&command, Kind::Chore(term), WriteTicket::watched(reply));
-        UnderWay { term, command, endings, outcome }
+        UnderWay { term, command, endings, outcome, since: Instant::now() }
     }
 
     /// What came of a command; itself if that is not known yet.
-    fn settle(&self, mut under_way: UnderWay, lessor: &mut Lessor) -> Option<UnderWay> {
+    fn settle(&mut self, mut under_way: UnderWay, lessor: &mut Lessor) -> Option<UnderWay> {
         match under_way.outcome.try_recv() {
             Err(TryRecvError::Empty) => Some(under_way),
             Ok(Ok(outcome)) => {
                 if let Ok(Effect::Revoked(leases)) = outcome.result {
                     self.house.keeper.measures.expired.increment(leases.len() as u64);
                 }
+                self.pace = Pace::after(under_way.since.elapsed());
+                self.not_before = under_way.since + self.pace.pause;
                 None
             }
             Ok(Err(_)) => {
