@@ -7,7 +7,13 @@
 use std::collections::BTreeSet;
 
 use http::Request;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, HOST, HeaderMap,
+    HeaderValue, ORIGIN,
+};
+
+const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static("accept, content-type, authorization");
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE");
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -57,13 +63,9 @@ impl Browsers {
                 origin.clone()
             }
         };
-        let mut allow = |name, value| headers.insert(HeaderName::from_static(name), value);
-        allow(
-            "access-control-allow-headers",
-            HeaderValue::from_static("accept, content-type, authorization"),
-        );
-        allow("access-control-allow-methods", HeaderValue::from_static("POST, GET, OPTIONS, PUT, DELETE"));
-        allow("access-control-allow-origin", origin);
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     }
 
     /// The origin that a page says it is of, where that matters.

@@ -13,8 +13,11 @@ use wal::{ReadError, WalReader};
 use crate::aside::Aside;
 use crate::snapshot::SnapshotSource;
 
-/// Entries that raft may ask for again stay in memory up to this many bytes after they were applied.
+/// Entries that raft may ask for again, for peers that are behind, stay in memory up to this many bytes after they were
+/// applied.
 const CACHE_BYTES_MAX: usize = 16 << 20;
+/// The same where there is no peer.
+const CACHE_BYTES_MAX_ALONE: usize = 256 << 10;
 
 /// The log or the state files cannot be what this member wrote.
 #[derive(Debug, thiserror::Error)]
@@ -135,10 +138,9 @@ impl LogView {
     }
 
     /// Lets go of entries that are on disk and applied, oldest first, down to the limit.
-    pub(crate) fn trim(&mut self, applied: u64) {
-        while self.cache_bytes > CACHE_BYTES_MAX
-            && self.cache.front().is_some_and(|entry| entry.index <= applied)
-        {
+    pub(crate) fn trim(&mut self, applied: u64, is_alone: bool) {
+        let bytes_max = if is_alone { CACHE_BYTES_MAX_ALONE } else { CACHE_BYTES_MAX };
+        while self.cache_bytes > bytes_max && self.cache.front().is_some_and(|entry| entry.index <= applied) {
             if let Some(entry) = self.cache.pop_front() {
                 self.cache_bytes -= size(&entry);
                 self.last_on_disk_at_start = self.last_on_disk_at_start.max(entry.index);

@@ -350,7 +350,8 @@ impl<W, R> Replica<W, R> {
             self.node.advance_apply_to(index);
         }
         self.unapplied.remove(index);
-        self.node.mut_store().trim(index.min(on_disk));
+        let is_alone = self.node.raft.prs().iter().nth(1).is_none();
+        self.node.mut_store().trim(index.min(on_disk), is_alone);
     }
 
     /// The state machine has accepted a change of the membership: it takes effect.

@@ -79,9 +79,12 @@ impl Store {
         let budget = options.budget();
         let refused = |source| StoreError::Open { path: path.to_owned(), source };
         let db_options = options.database(&budget).map_err(refused)?;
-        let descriptor =
-            |family: &Family| ColumnFamilyDescriptor::new(family.name(), options.family(*family, &budget));
-        let families = Family::ALL.iter().map(descriptor).collect();
+        let descriptor = |family: &Family| {
+            options
+                .family(*family, &budget)
+                .map(|family_options| ColumnFamilyDescriptor::new(family.name(), family_options))
+        };
+        let families = Family::ALL.iter().map(descriptor).collect::<Result<_, _>>().map_err(refused)?;
         let db = open(&db_options, path, families).map_err(refused)?;
         for family in Family::ALL {
             db.cf_handle(family.name()).ok_or(StoreError::MissingFamily(family.name()))?;

@@ -16,6 +16,12 @@ use crate::body::Body;
 /// Room for the headers of an answer, those of CORS and HTTP with them.
 const HEADERS: usize = 12;
 
+// Names that are looked at once, by the compiler, and not for each answer.
+const X_RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
+const X_RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
+const X_ETCD_CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
+const X_ETCD_INDEX: HeaderName = HeaderName::from_static("x-etcd-index");
+
 /// An answer of the keyspace.
 pub(crate) fn reply(cluster: ClusterId, reply: V2Reply, quiet: bool) -> Response<Body> {
     let event = match reply.result {
@@ -40,8 +46,8 @@ pub(crate) fn heads(
     raft_term: Term,
 ) {
     common(headers, cluster, index);
-    headers.insert(HeaderName::from_static("x-raft-index"), HeaderValue::from(raft_index.0));
-    headers.insert(HeaderName::from_static("x-raft-term"), HeaderValue::from(raft_term.0));
+    headers.insert(X_RAFT_INDEX, HeaderValue::from(raft_index.0));
+    headers.insert(X_RAFT_TERM, HeaderValue::from(raft_term.0));
 }
 
 /// A refusal, of the keyspace or of the door.
@@ -62,8 +68,8 @@ pub(crate) fn refusal(cluster: ClusterId, refusal: &Refusal) -> Response<Body> {
 fn common(headers: &mut HeaderMap, cluster: ClusterId, index: u64) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let id = HeaderValue::from_str(&cluster.to_string()).expect("hexadecimal digits are visible ASCII");
-    headers.insert(HeaderName::from_static("x-etcd-cluster-id"), id);
-    headers.insert(HeaderName::from_static("x-etcd-index"), HeaderValue::from(index));
+    headers.insert(X_ETCD_CLUSTER_ID, id);
+    headers.insert(X_ETCD_INDEX, HeaderValue::from(index));
 }
 
 /// Whether the node was not there before: always after `create`, and after a `set` that replaced nothing.
