@@ -110,6 +110,8 @@ impl Informer {
         count(&self.shared.expired);
         (self.state, self.seen) = list(&mut self.kv).await?;
         self.shared.forgotten(self.seen).await;
+        // The compaction was answered by another member; a linearizable read is answered when this one has it too.
+        page(&mut self.kv, PREFIX.as_bytes(), 0).await?;
         let (_requests, mut stream) = self.watch_from(self.seen + 1).await?;
         ensure!(!self.takes_until_gone(&mut stream).await?, "a watch from {}, which is compacted", self.seen);
         count(&self.shared.relists);

@@ -15,6 +15,7 @@ use ::tests::{Cluster, client};
 use anyhow::{Context, ensure};
 use proto::etcdserverpb::kv_client::KvClient;
 use proto::etcdserverpb::{CompactionRequest, PutRequest};
+use tokio::task::JoinSet;
 
 use crate::informer::{Informer, Shared};
 
@@ -83,14 +84,19 @@ async fn same_state(cluster: &Cluster) -> anyhow::Result<()> {
         behind = now;
     }
     shared.stop_writing();
+    // The others wait for one that failed: what it failed of is told at once.
+    let mut ends = JoinSet::new();
+    for (number, client) in clients.into_iter().enumerate() {
+        ends.spawn(async move { anyhow::Ok((number, client.await.context("a client panicked")??)) });
+    }
     let mut states = Vec::new();
-    for informer in clients {
-        states.push(informer.await.context("a client panicked")??);
+    while let Some(end) = ends.join_next().await {
+        states.push(end??);
     }
     let (state, revision) = informer::list(&mut first).await?;
     ensure!(state.len() == OBJECTS, "{} objects of {OBJECTS} are there", state.len());
-    for (number, other) in states.iter().enumerate() {
-        ensure!(*other == state, "client {number} holds another state at revision {revision}");
+    for (number, other) in states {
+        ensure!(other == state, "client {number} holds another state at revision {revision}");
     }
     let told = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (writes, relists, expired) = (told(&shared.writes), told(&shared.relists), told(&shared.expired));

@@ -61,7 +61,8 @@ fn ghsa_6vch_q96h_7gc3_half_open_handshakes_hold_nobody_up() -> anyhow::Result<(
         let value = metrics.lines().find_map(|line| line.strip_prefix(&family)?.trim().parse::<f64>().ok());
         value.unwrap_or_default() as usize
     };
-    ensure!(counted("crowded") >= HALF_OPEN - 2048 - 100, "{} gave way", counted("crowded"));
+    let crowded = || (counted("crowded") >= HALF_OPEN - 2048 - 100).then_some(());
+    ensure!(until(PATIENCE, crowded).is_some(), "{} gave way", counted("crowded"));
     // Those that stay are closed when their time is over.
     let over = || (counted("late") > 1000).then_some(());
     ensure!(until(PATIENCE, over).is_some(), "{} were ended", counted("late"));
