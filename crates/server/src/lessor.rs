@@ -26,11 +26,11 @@ use crate::ticket::WriteTicket;
 /// How often it looks.
 const ROUND: Duration = Duration::from_millis(100);
 /// How often it looks while something is under way.
-const LOOK: Duration = Duration::from_millis(2);
+const LOOK: Duration = Duration::from_millis(1);
 /// Checkpoints in one command.
 const CHECKPOINTS_MAX: usize = 1000;
 
-/// How leases are ended: how many by one command, and how much time there is from one command to the next.
+/// How leases are ended: how many by one command, and how much time there is at least from one command to the next.
 /// Clients' requests go between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Pace {
@@ -38,21 +38,23 @@ struct Pace {
     pause: Duration,
 }
 
-/// Where a command is through in [`SWIFT_MAX`]: about half a millisecond of applying at a time.
-const SWIFT: Pace =
-    Pace { portion: Portion { leases_max: 128, keys_max: 1024 }, pause: Duration::from_millis(2) };
-/// Where the log or the peers take longer, which the applying then does not add much to: 50,000 leases need a hundred
-/// commands, and go in a few seconds even if each takes 50 ms.
-const STEADY: Pace =
-    Pace { portion: Portion { leases_max: 512, keys_max: 4096 }, pause: Duration::from_millis(10) };
-/// See [`SWIFT`].
-const SWIFT_MAX: Duration = Duration::from_millis(6);
+/// Leases that may end for each millisecond: 50,000 that end together are gone within two seconds where the log is
+/// quick, and applying them takes a third of that time.
+const LEASES_PER_MS: usize = 32;
+/// Keys that may end with them, for each lease.
+const KEYS_PER_LEASE: usize = 8;
+/// The longest time that one command makes up for, in milliseconds.
+const MADE_UP_MS_MAX: u64 = 16;
 
 impl Pace {
-    /// After a command that took this long from its proposal until it was applied. A lease with more keys than the
-    /// portion says goes alone: it ends at one revision.
+    /// After a command that took this long from its proposal until it was applied. A client's write waits for the
+    /// command that is being applied: for a third of a millisecond where a command takes one, and longer only where
+    /// every write takes long. A lease with more keys than the portion says goes alone: it ends at one revision.
     fn after(took: Duration) -> Self {
-        if took <= SWIFT_MAX { SWIFT } else { STEADY }
+        let ms = (took.as_millis() as u64).clamp(1, MADE_UP_MS_MAX);
+        let leases_max = LEASES_PER_MS * ms as usize;
+        let portion = Portion { leases_max, keys_max: leases_max * KEYS_PER_LEASE };
+        Self { portion, pause: Duration::from_millis(ms) }
     }
 }
 
@@ -197,7 +199,7 @@ pub(crate) fn run(house: &House, stop: &Mailbox<()>) {
         target: Index(0),
         target_since_ms: now_ms,
         under_way: None,
-        pace: SWIFT,
+        pace: Pace::after(Duration::ZERO),
         not_before: Instant::now(),
     };
     let mut nothing = Vec::new();
