@@ -38,6 +38,12 @@ impl Caller {
         Ok(Self { socket, wire, input: BytesMut::new() })
     }
 
+    /// The same by somebody who shows this token.
+    pub(crate) fn with_token(mut self, token: Option<&str>) -> Self {
+        self.wire = self.wire.with_token(token);
+        self
+    }
+
     /// The message that answers a range request, or whatever request the connection is for.
     pub(crate) async fn call(&mut self, request: &[u8]) -> Result<Vec<u8>> {
         timeout(ANSWER_MAX, self.exchange(request)).await.context("no answer in a minute")?

@@ -208,6 +208,7 @@ fn load(matches: &ArgMatches) -> Result<Verb> {
         rate,
         until,
         live: !matches.get_flag("quiet"),
+        token: None,
         server_pids: matches.get_many("server-pid").map(|pids| pids.copied().collect()).unwrap_or_default(),
     };
     Ok(Verb::Load { plan, prepare: !matches.get_flag("no-prepare"), out: word("out") })
@@ -235,7 +236,7 @@ fn compare_command() -> Command {
                 .default_value("kvorum,etcd34,etcd35"),
         )
         .arg(text("media", "NAMES", "Which of tmpfs, disk").default_value("tmpfs,disk"))
-        .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million, watch, lag, lease, expiry, idle, bulk, v2-wait, v2-expiry; of clusters: put, read, slow, join [default: all]"))
+        .arg(text("only", "GROUPS", "Which of put, read, txn, json, v2, million, watch, lag, lease, expiry, idle, bulk, v2-wait, v2-expiry, auth; of clusters: put, read, slow, join [default: all]"))
         .arg(
             number("cluster", "1", "Members of each cluster; 1 compares servers alone")
                 .value_parser(value_parser!(u64).range(1..=7)),

@@ -1,16 +1,23 @@
 //! Answers' bodies (one piece of bytes, and in gRPC its trailers; or a streaming call) and requests' bodies read
 //! within limits.
 
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use http::header::EXPECT;
+use http::{HeaderMap, HeaderValue, Request, Version};
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::Limits;
 use crate::activity;
+use crate::budget::{Budget, Share};
+use crate::gateway::Shared;
+use crate::refusal::Refusal;
 use crate::stream::Streamed;
 use crate::v2::wait::Waiting;
 
@@ -23,6 +30,8 @@ pub(crate) enum Body {
         data: Option<Bytes>,
         /// gRPC's `grpc-status: 0` follows the data.
         ok_follows: bool,
+        /// What it holds while it is not taken, if it is not small.
+        share: Option<Share>,
     },
     /// It comes as it is made.
     Streamed(Box<Streamed>),
@@ -32,7 +41,7 @@ pub(crate) enum Body {
 
 impl Default for Body {
     fn default() -> Self {
-        Self::Whole { data: None, ok_follows: false }
+        Self::Whole { data: None, ok_follows: false, share: None }
     }
 }
 
@@ -40,12 +49,25 @@ impl Body {
     /// These bytes and no more.
     pub(crate) fn of(data: impl Into<Bytes>) -> Self {
         let data: Bytes = data.into();
-        Self::Whole { data: (!data.is_empty()).then_some(data), ok_follows: false }
+        Self::Whole { data: (!data.is_empty()).then_some(data), ok_follows: false, share: None }
     }
 
     /// A gRPC message, framed already, and that all is well.
     pub(crate) fn message(framed: Bytes) -> Self {
-        Self::Whole { data: Some(framed), ok_follows: true }
+        Self::Whole { data: Some(framed), ok_follows: true, share: None }
+    }
+
+    /// Counts what is not small until it is sent, which takes as long as the client likes.
+    pub(crate) fn count(&mut self, shared: &Shared) -> Result<(), Refusal> {
+        let bytes = self.len();
+        if let Self::Whole { share, .. } = self
+            && bytes >= UNCOUNTED_BYTES_MAX
+        {
+            let mut counted = shared.leaving.share();
+            counted.resize(bytes).inspect_err(|_| shared.meters.limits.leaving_bytes.increment(1))?;
+            *share = Some(counted);
+        }
+        Ok(())
     }
 
     /// The answers of a streaming call.
@@ -85,7 +107,7 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let (data, ok_follows) = match &mut *self {
-            Self::Whole { data, ok_follows } => (data, ok_follows),
+            Self::Whole { data, ok_follows, .. } => (data, ok_follows),
             Self::Streamed(streamed) => return streamed.poll_frame(cx).map(|frame| frame.map(Ok)),
             Self::Waiting(waiting) => return waiting.poll_frame(cx).map(|frame| frame.map(Ok)),
         };
@@ -102,7 +124,7 @@ impl HttpBody for Body {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole { data, ok_follows } => data.is_none() && !ok_follows,
+            Self::Whole { data, ok_follows, .. } => data.is_none() && !ok_follows,
             Self::Streamed(streamed) => streamed.is_over(),
             Self::Waiting(waiting) => waiting.is_over(),
         }
@@ -117,6 +139,9 @@ impl HttpBody for Body {
     }
 }
 
+/// Answers below this many bytes are not counted.
+const UNCOUNTED_BYTES_MAX: usize = 64 * 1024;
+
 /// Why a body was not had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyError {
@@ -124,19 +149,99 @@ pub(crate) enum BodyError {
     TooLarge,
     /// It stopped arriving.
     TooSlow,
+    /// Others hold all the room that there is for bodies that come in pieces.
+    NoRoom,
     /// The client went away, or sent what is no body.
     Broken,
 }
 
-/// The whole of a request's body.
-pub(crate) async fn collect(body: Incoming, bytes_max: usize, limits: &Limits) -> Result<Bytes, BodyError> {
-    let collected = tokio::time::timeout(limits.body_time_max, collect_all(body, bytes_max)).await;
-    collected.unwrap_or(Err(BodyError::TooSlow))
+/// A request's body, until somebody reads it, or nobody wants it.
+///
+/// A client that is still sending may lose an answer that comes before its last byte: over HTTP/2 the end of such a stream
+/// is a reset, which curl takes for the answer, and over HTTP/1 it is the end of the connection. So what nobody wanted is
+/// heard to its end before the answer goes out, within limits.
+pub(crate) struct Upload {
+    incoming: Option<Incoming>,
+    /// The client sends it when it is told to, and nobody has told it.
+    is_held_back: bool,
 }
 
-async fn collect_all(mut body: Incoming, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+impl Upload {
+    /// Takes the body out of a request.
+    pub(crate) fn of(request: Request<Incoming>) -> (Request<()>, Self) {
+        let (head, incoming) = request.into_parts();
+        let is_held_back = head.version < Version::HTTP_2 && head.headers.contains_key(EXPECT);
+        (Request::from_parts(head, ()), Self { incoming: Some(incoming), is_held_back })
+    }
+
+    /// The body, to be read piece by piece; `None` if it was read already.
+    pub(crate) fn take(&mut self) -> Option<Incoming> {
+        self.is_held_back = false;
+        self.incoming.take()
+    }
+
+    /// What [`Upload::take`] gave is not wanted any more.
+    pub(crate) fn give_back(&mut self, incoming: Incoming) {
+        self.incoming = Some(incoming);
+    }
+
+    /// All of it.
+    pub(crate) async fn collect(&mut self, bytes_max: usize, shared: &Shared) -> Result<Bytes, BodyError> {
+        let Some(mut incoming) = self.take() else { return Ok(Bytes::new()) };
+        let collecting = collect(&mut incoming, bytes_max, &shared.arriving);
+        let collected =
+            within(shared.limits.body_time_max, collecting).await.unwrap_or(Err(BodyError::TooSlow));
+        let meters = &shared.meters.limits;
+        match collected {
+            Ok(_) | Err(BodyError::Broken) => {}
+            Err(BodyError::TooSlow) => meters.slow_body.increment(1),
+            Err(BodyError::TooLarge) => meters.large_body.increment(1),
+            Err(BodyError::NoRoom) => meters.arriving_bytes.increment(1),
+        }
+        if matches!(collected, Err(BodyError::TooLarge | BodyError::NoRoom)) {
+            self.give_back(incoming);
+        }
+        collected
+    }
+
+    /// Hears what nobody wanted, and forgets it.
+    pub(crate) async fn discard(self, limits: &Limits) {
+        let Some(incoming) = self.incoming.filter(|body| !self.is_held_back && !body.is_end_stream()) else {
+            return;
+        };
+        // Beyond either limit the client gets its answer all the same, if it listens.
+        drop(
+            tokio::time::timeout(limits.discard_time_max, discard(incoming, limits.discard_bytes_max)).await,
+        );
+    }
+}
+
+async fn discard(mut body: Incoming, bytes_max: usize) {
+    let mut bytes = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        bytes += frame.data_ref().map_or(0, Bytes::len);
+        if bytes > bytes_max {
+            return;
+        }
+    }
+}
+
+/// What a future gives in this time. One that is done at once costs no timer.
+pub(crate) async fn within<T>(time_max: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let at_once = poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    match at_once.await {
+        Some(value) => Some(value),
+        None => tokio::time::timeout(time_max, future).await.ok(),
+    }
+}
+
+async fn collect(body: &mut Incoming, bytes_max: usize, budget: &Arc<Budget>) -> Result<Bytes, BodyError> {
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    let mut share = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         if data.len() > bytes_max.saturating_sub(first.len() + rest.len()) {
@@ -147,6 +252,10 @@ async fn collect_all(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Body
         } else {
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&data);
+        }
+        if !body.is_end_stream() {
+            let share: &mut Share = share.get_or_insert_with(|| budget.share());
+            share.resize(first.len() + rest.len()).map_err(|_| BodyError::NoRoom)?;
         }
     }
     Ok(if rest.is_empty() { first } else { rest.freeze() })

@@ -1,6 +1,7 @@
 //! Accepting connections, serving requests on them, and ending both in good order.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::net::TcpStream as StdStream;
 use std::pin::pin;
@@ -8,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use api::{Caller, Member};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -24,8 +25,9 @@ use tracing::{debug, warn};
 
 use crate::activity::{Activity, Verdict, Watched};
 use crate::authority::Lenient;
-use crate::body::Body;
+use crate::body::{Body, Upload};
 use crate::browsers::Browsers;
+use crate::budget::Budget;
 use crate::json::Forms;
 use crate::leave::Leave;
 use crate::meters::Meters;
@@ -42,6 +44,8 @@ pub struct Connection {
     pub peer_name: Option<Arc<str>>,
     /// It has TLS.
     pub is_encrypted: bool,
+    /// It came to a listener that is for metrics and health alone.
+    pub is_monitor: bool,
 }
 
 /// What all connections share.
@@ -53,6 +57,10 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) forms: Forms,
     pub(crate) browsers: Browsers,
+    /// Of requests that are not here to their ends.
+    pub(crate) arriving: Arc<Budget>,
+    /// Of answers that are not small.
+    pub(crate) leaving: Arc<Budget>,
 }
 
 impl Shared {
@@ -78,6 +86,7 @@ pub struct Gateway {
     slots: Arc<Semaphore>,
     server: auto::Builder<TokioExecutor>,
     lanes: Arc<[Handle]>,
+    is_monitor: bool,
 }
 
 impl Gateway {
@@ -93,13 +102,28 @@ impl Gateway {
         const OVERHEAD_BYTES: usize = 512 * 1024;
         let message_bytes_max = member.limits().request_bytes_max.saturating_add(OVERHEAD_BYTES);
         let meters = Meters::register(registry);
-        let shared = Shared { member, limits, message_bytes_max, meters, forms: Forms::load(), browsers };
+        let shared = Shared {
+            member,
+            limits,
+            message_bytes_max,
+            meters,
+            forms: Forms::load(),
+            browsers,
+            arriving: Budget::new(limits.arriving_bytes_max),
+            leaving: Budget::new(limits.leaving_bytes_max),
+        };
         Self {
             shared: Arc::new(shared),
             slots: Arc::new(Semaphore::new(limits.connections_max)),
             server: server(&limits),
             lanes: lanes.into(),
+            is_monitor: false,
         }
+    }
+
+    /// The same for a listener that serves metrics and health, and nothing else.
+    pub fn for_metrics(&self) -> Self {
+        Self { is_monitor: true, ..self.clone() }
     }
 
     /// Serves `listener`, with TLS if that is given, until `shutdown` is ready, then lets requests in flight end for as long as
@@ -172,14 +196,20 @@ impl Gateway {
             Ok(stream) => stream,
             Err(error) => return debug!(%error, "the connection was gone at once"),
         };
+        let is_monitor = self.is_monitor;
         match tls {
-            None => self.speak(stream, Connection::default(), leave).await,
+            None => self.speak(stream, Connection { is_monitor, ..Connection::default() }, leave).await,
             Some(tls) => {
                 // In a box, since without TLS nobody needs its room.
                 let handshake =
                     Box::pin(async { leave.token().run_until_cancelled(tls.accept(stream)).await.flatten() });
                 if let Some(Session { stream, peer_name }) = handshake.await {
-                    Box::pin(self.speak(stream, Connection { peer_name, is_encrypted: true }, leave)).await;
+                    Box::pin(self.speak(
+                        stream,
+                        Connection { peer_name, is_encrypted: true, is_monitor },
+                        leave,
+                    ))
+                    .await;
                 }
             }
         }
@@ -211,13 +241,22 @@ impl Gateway {
                 biased;
                 ended = &mut serving => {
                     if let Err(error) = ended {
+                        if is_excess(error.as_ref()) {
+                            self.shared.meters.limits.http2.increment(1);
+                        }
                         debug!(%error, "a connection ended early");
                     }
                     break;
                 }
                 verdict = activity.watch(&limits) => match verdict {
-                    Verdict::Slow => debug!("closing a connection whose request head did not arrive in time"),
-                    Verdict::Idle => debug!("closing an idle connection"),
+                    Verdict::Slow => {
+                        self.shared.meters.limits.slow_head.increment(1);
+                        debug!("closing a connection whose request head did not arrive in time");
+                    }
+                    Verdict::Idle => {
+                        self.shared.meters.limits.idle.increment(1);
+                        debug!("closing an idle connection");
+                    }
                 },
                 () = leave.begun(), if !leaving => {
                     leaving = true;
@@ -228,6 +267,18 @@ impl Gateway {
             break;
         }
     }
+}
+
+/// Whether a connection ended because its client did too much of something that HTTP/2 lets it do for nothing.
+fn is_excess(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn server(limits: &Limits) -> auto::Builder<TokioExecutor> {
@@ -261,11 +312,21 @@ async fn dispatch(
     connection: &Connection,
     leave: &Leave,
 ) -> Response<Body> {
-    let is_grpc = request.version() == Version::HTTP_2 && grpc::speaks(request.headers());
+    let is_grpc =
+        request.version() == Version::HTTP_2 && grpc::speaks(request.headers()) && !connection.is_monitor;
     if is_grpc {
         grpc::answer(shared, request, connection, leave).await
     } else {
         // In a box, since these futures are large and would make every gRPC call pay for their size.
-        Box::pin(mux::answer(shared, request, connection, leave)).await
+        Box::pin(async {
+            let (request, mut upload) = Upload::of(request);
+            let mut response = mux::answer(shared, request, &mut upload, connection, leave).await;
+            upload.discard(&shared.limits).await;
+            if let Err(refusal) = response.body_mut().count(shared) {
+                response = mux::error(StatusCode::SERVICE_UNAVAILABLE, &refusal.text);
+            }
+            response
+        })
+        .await
     }
 }

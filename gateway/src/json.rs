@@ -13,13 +13,12 @@ use api::{Code, Member};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
-use hyper::body::Incoming;
 use prost::Message;
 
 pub(crate) use form::{Forms, Lines};
 pub(crate) use values::Values;
 
-use crate::body::{self, Body, BodyError};
+use crate::body::{Body, BodyError, Upload};
 use crate::calls::with_unary;
 use crate::gateway::Shared;
 use crate::leave::Leave;
@@ -42,7 +41,7 @@ pub(crate) struct Request<'a> {
     /// Without the prefix of the version.
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: Incoming,
+    pub(crate) upload: &'a mut Upload,
     /// At this streams without an end are ended.
     pub(crate) leave: &'a Leave,
 }
@@ -77,7 +76,7 @@ fn find(method: &Method, path: &str) -> Result<Rpc, Refusal> {
 
 async fn call(rpc: Rpc, request: Request<'_>) -> Result<Vec<u8>, Refusal> {
     let shared = request.shared.as_ref();
-    let body = read(shared, request.body).await?;
+    let body = read(shared, request.upload).await?;
     let metadata = Metadata::of_json(request.headers)?;
     let guest = OnceLock::new();
     let call = Call { shared, rpc, metadata, body, guest: &guest };
@@ -88,8 +87,12 @@ async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusa
     let shared = Arc::clone(request.shared);
     let bytes_max = body_bytes_max(&shared);
     let metadata = Metadata::of_json(request.headers)?;
-    let mut values = Values::new(Arc::clone(&shared), rpc, request.body, bytes_max);
-    values.begin().await?;
+    let Some(body) = request.upload.take() else { return Err(Refusal::canceled()) };
+    let mut values = Values::new(Arc::clone(&shared), rpc, body, bytes_max);
+    if let Err(refusal) = values.begin().await {
+        request.upload.give_back(values.into_body());
+        return Err(refusal);
+    }
     let lines = Lines(shared.forms.of(rpc).clone());
     let call = stream::Call {
         outlet: Outlet::new(Arc::clone(&shared), rpc, stream::Form::Json(lines)),
@@ -119,13 +122,14 @@ async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusa
     Ok(response)
 }
 
-async fn read(shared: &Shared, body: Incoming) -> Result<Bytes, Refusal> {
+async fn read(shared: &Shared, upload: &mut Upload) -> Result<Bytes, Refusal> {
     let bytes_max = body_bytes_max(shared);
-    body::collect(body, bytes_max, &shared.limits).await.map_err(|error| match error {
+    upload.collect(bytes_max, shared).await.map_err(|error| match error {
         BodyError::TooLarge => {
             Refusal::new(Code::ResourceExhausted, format!("http: body larger than max ({bytes_max})"))
         }
         BodyError::TooSlow => Refusal::out_of_time(),
+        BodyError::NoRoom => Refusal::too_many(),
         BodyError::Broken => Refusal::canceled(),
     })
 }

@@ -15,6 +15,7 @@ mod activity;
 mod authority;
 mod body;
 mod browsers;
+mod budget;
 mod compress;
 mod leave;
 mod metadata;

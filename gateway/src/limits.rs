@@ -15,8 +15,19 @@ pub struct Limits {
     /// Bytes of a body outside of gRPC, unless the member takes larger requests. Beyond it: v2 answers 400
     /// with code 210, JSON answers 429 with code 8.
     pub body_bytes_max: usize,
-    /// Time for a whole body to arrive. Beyond it the request is refused.
+    /// Time for a whole body, or the message of a gRPC call, to arrive. Beyond it the request is refused.
     pub body_time_max: Duration,
+    /// Bytes of a body that nobody wants and that are heard before its request is refused, so that the refusal is not lost.
+    /// Beyond it the refusal goes out at once.
+    pub discard_bytes_max: usize,
+    /// Time for that.
+    pub discard_time_max: Duration,
+    /// Bytes of requests whose end has not arrived, of all clients together. Beyond it: "too many requests".
+    pub arriving_bytes_max: usize,
+    /// Bytes of answers that are not small and that clients have not taken, of all together. Beyond it: "too many requests".
+    pub leaving_bytes_max: usize,
+    /// Watches at once on one stream. Beyond it a watch is refused.
+    pub watches_max: usize,
     /// Time in which an HTTP/1 connection without a request may move no byte. Beyond it it is closed.
     pub idle_time_max: Duration,
     /// Streams at once on an HTTP/2 connection; the client waits with further ones.
@@ -28,7 +39,7 @@ pub struct Limits {
     /// thousand watches at once is honest.
     pub connection_window_bytes: u32,
     /// Streams that a client cancelled before they were taken up, at once. Clients that cancel a thousand
-    /// calls in a burst are honest; only beyond this is it an attack, and the connection ends.
+    /// calls in a burst are honest; only beyond this is it an attack (CVE-2023-44487), and the connection ends.
     pub pending_resets_max: usize,
     /// Streams that the client broke, over the life of a connection. Beyond it the connection ends.
     pub broken_streams_max: usize,
@@ -48,11 +59,16 @@ impl Default for Limits {
             header_time_max: Duration::from_secs(30),
             body_bytes_max: 10 * 1024 * 1024,
             body_time_max: Duration::from_mins(1),
+            arriving_bytes_max: 96 * 1024 * 1024,
+            leaving_bytes_max: 256 * 1024 * 1024,
+            watches_max: 1_000_000,
+            discard_bytes_max: 16 * 1024 * 1024,
+            discard_time_max: Duration::from_secs(5),
             idle_time_max: Duration::from_mins(5),
             streams_max: 100_000,
             stream_window_bytes: 1024 * 1024,
             connection_window_bytes: 16 * 1024 * 1024,
-            pending_resets_max: 1_000_000,
+            pending_resets_max: 20_000,
             broken_streams_max: 1_000_000,
             ping_after: Duration::from_hours(2),
             ping_time_max: Duration::from_secs(20),

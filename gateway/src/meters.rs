@@ -41,6 +41,37 @@ pub(crate) struct Meters {
     pub(crate) health_success: Counter,
     pub(crate) health_failures: Counter,
     pub(crate) v2: V2Meters,
+    pub(crate) limits: LimitMeters,
+}
+
+/// The counters of limits: what was refused or ended at each.
+pub(crate) struct LimitMeters {
+    pub(crate) slow_head: Counter,
+    pub(crate) idle: Counter,
+    pub(crate) slow_body: Counter,
+    pub(crate) large_body: Counter,
+    pub(crate) arriving_bytes: Counter,
+    pub(crate) leaving_bytes: Counter,
+    pub(crate) watches: Counter,
+    pub(crate) http2: Counter,
+}
+
+impl LimitMeters {
+    fn register(registry: &Registry) -> Self {
+        let help =
+            "Requests that were refused and connections that were ended at a limit of the gateway, by limit.";
+        let counter = |limit| registry.counter("kvorum_gateway_limits_total", help, &[("limit", limit)]);
+        Self {
+            slow_head: counter("slow-head"),
+            idle: counter("idle"),
+            slow_body: counter("slow-body"),
+            large_body: counter("large-body"),
+            arriving_bytes: counter("arriving-bytes"),
+            leaving_bytes: counter("leaving-bytes"),
+            watches: counter("watches"),
+            http2: counter("http2"),
+        }
+    }
 }
 
 /// The counters of one gRPC method.
@@ -103,6 +134,7 @@ impl Meters {
                 "The total number of failed health checks",
             ),
             v2: V2Meters::register(registry),
+            limits: LimitMeters::register(registry),
         }
     }
 

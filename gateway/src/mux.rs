@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use crate::body::Body;
+use crate::body::{Body, Upload};
 use crate::gateway::{Connection, Shared};
 use crate::leave::Leave;
 use crate::{json, plain, v2};
@@ -42,7 +41,8 @@ const FOREIGN: &str = "kvorum: the origin of this request is not among those of 
 /// Answers one request.
 pub(crate) async fn answer(
     shared: &Arc<Shared>,
-    request: Request<Incoming>,
+    request: Request<()>,
+    upload: &mut Upload,
     connection: &Connection,
     leave: &Leave,
 ) -> Response<Body> {
@@ -61,7 +61,7 @@ pub(crate) async fn answer(
         Response::new(Body::default())
     } else {
         match decode(request.uri().path()) {
-            Some(path) => route(shared, path, request, connection, leave).await,
+            Some(path) => route(shared, path, request, upload, connection, leave).await,
             None => bad_request(),
         }
     };
@@ -83,7 +83,8 @@ fn headers_of(response: Response<Body>) -> Response<Body> {
 async fn route(
     shared: &Arc<Shared>,
     mut path: Vec<u8>,
-    request: Request<Incoming>,
+    request: Request<()>,
+    upload: &mut Upload,
     connection: &Connection,
     leave: &Leave,
 ) -> Response<Body> {
@@ -95,25 +96,30 @@ async fn route(
         return redirect(&request, &clean(&path));
     }
     let Ok(path) = std::str::from_utf8(&path) else { return v2::or_not_found(shared, &path) };
+    if connection.is_monitor {
+        let is_served = ["/metrics", "/health", "/livez", "/readyz"].iter().any(|known| {
+            path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        return if is_served { plain::answer(shared, path, &request).await } else { not_found() };
+    }
     if let Some(path) = path.strip_prefix("/v3").filter(|path| path.starts_with('/')) {
         // Else its owner might think that it counts.
         if connection.peer_name.as_ref().is_some_and(|name| !name.is_empty()) && shared.member.guards() {
             return error(StatusCode::BAD_REQUEST, NAME_IGNORED);
         }
-        let (head, body) = request.into_parts();
-        let (method, headers) = (&head.method, &head.headers);
-        return json::answer(json::Request { shared, method, path, headers, body, leave }).await;
+        let (method, headers) = (request.method(), request.headers());
+        return json::answer(json::Request { shared, method, path, headers, upload, leave }).await;
     }
     if let Some(key) = path.strip_prefix("/v2/keys").filter(|key| key.is_empty() || key.starts_with('/')) {
-        return v2::answer(shared, key, request, connection, leave).await;
+        return v2::answer(shared, key, request, upload, connection, leave).await;
     }
     if let Some(rest) =
         path.strip_prefix("/v2/members").filter(|rest| rest.is_empty() || rest.starts_with('/'))
     {
-        return v2::members::answer(shared, rest, request, connection).await;
+        return v2::members::answer(shared, rest, request, upload, connection).await;
     }
     if let Some(rest) = path.strip_prefix("/v2/auth/") {
-        return v2::users::answer(shared, rest, request, connection).await;
+        return v2::users::answer(shared, rest, request, upload, connection).await;
     }
     if let Some(which) = path.strip_prefix("/v2/stats/") {
         return v2::stats::answer(shared, which, request.method());
@@ -175,7 +181,7 @@ fn clean(path: &[u8]) -> Vec<u8> {
     cleaned
 }
 
-fn redirect(request: &Request<Incoming>, path: &[u8]) -> Response<Body> {
+fn redirect(request: &Request<()>, path: &[u8]) -> Response<Body> {
     let mut location = percent_encode(path, PATH).to_string();
     if let Some(query) = request.uri().query() {
         location.push('?');

@@ -6,7 +6,6 @@ use api::{Consistency, Member};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::gateway::Shared;
@@ -16,7 +15,7 @@ use crate::v2::form::Form;
 use crate::variables;
 
 /// Answers a request for a path that is none of a keyspace's.
-pub(crate) async fn answer(shared: &Shared, path: &str, request: &Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(shared: &Shared, path: &str, request: &Request<()>) -> Response<Body> {
     let Some(endpoint) = Endpoint::find(path) else { return mux::not_found() };
     if request.method() != Method::GET && !matches!(endpoint, Endpoint::Metrics) {
         return mux::method_not_allowed("GET");

@@ -28,6 +28,11 @@ impl Refusal {
         Self::new(Code::ResourceExhausted, text)
     }
 
+    /// Others hold all the room that there is at the door.
+    pub(crate) fn too_many() -> Self {
+        Self::new(Code::ResourceExhausted, Fault::TooManyRequests.text())
+    }
+
     /// The caller gave no more time, or a message did not arrive in time.
     pub(crate) fn out_of_time() -> Self {
         Self::new(Code::DeadlineExceeded, "context deadline exceeded")

@@ -16,6 +16,7 @@ use proto::{etcdserverpb as pb, mvccpb};
 use types::{Event, EventKind, Key, KeyRange, Revision};
 
 use crate::convert;
+use crate::gateway::Shared;
 use crate::refusal::Refusal;
 use crate::stream::{Call, Outlet};
 
@@ -24,6 +25,9 @@ const EVENTS: u32 = 11;
 
 /// Requests that are taken one after the other before answers have their turn.
 const REQUESTS_MAX: usize = 256;
+
+/// The id in the answer to a creation that was refused.
+const NO_WATCH: i64 = -1;
 
 /// Creations that are not answered yet; at the limit no request is read until some are. They wait in memory, with their
 /// keys: what is idle later must not have cost more than it does then.
@@ -35,10 +39,11 @@ pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
     call.admit().await?;
     let mut watches = call.member.watch(requires_leader)?;
     let message_bytes_max = call.shared.message_bytes_max;
+    let shared = Arc::clone(&call.shared);
     let Call { mut inlet, mut outlet, .. } = call;
     // A client that will ask for nothing more is told all the same.
     let mut asks = true;
-    let mut owed = 0;
+    let mut tally = Tally { owed: 0, living: 0, living_max: shared.limits.watches_max, refused: 0 };
     // Answers since the client was last listened to.
     let mut unheard = 0;
     loop {
@@ -49,7 +54,7 @@ pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
                 return Poll::Ready(reply.map(Next::Reply).map_err(Refusal::from));
             }
             unheard = 0;
-            if asks && owed < OWED_MAX {
+            if asks && tally.owed < OWED_MAX {
                 return inlet.poll_next(cx).map(|request| request.map(Next::Request));
             }
             Poll::Pending
@@ -58,12 +63,12 @@ pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
         match next.await? {
             Next::Request(request) => {
                 is_heard = true;
-                asks = take(watches.as_mut(), request, &mut owed);
+                asks = take(watches.as_mut(), request, &mut tally);
             }
             Next::Reply(reply) => {
                 let mut reply = Some(reply);
                 while let Some(answer) = reply.take() {
-                    owed -= usize::from(owed > 0 && is_of_creation(&answer.body));
+                    tally.note(&answer.body);
                     put(&mut outlet, &answer, message_bytes_max)?;
                     if !outlet.is_full() {
                         reply = watches.at_hand();
@@ -74,13 +79,44 @@ pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {
         }
         // What comes together is taken together; and a stream that is never without events still hears its client.
         for _ in 0..REQUESTS_MAX {
-            if !asks || owed >= OWED_MAX || !(is_heard || unheard > 1) {
+            if !asks || tally.owed >= OWED_MAX || !(is_heard || unheard > 1) {
                 break;
             }
             match now(inlet.next()).await {
-                Some(request) => asks = take(watches.as_mut(), request?, &mut owed),
+                Some(request) => asks = take(watches.as_mut(), request?, &mut tally),
                 None => break,
             }
+        }
+        if tally.refused > 0 {
+            for _ in 0..std::mem::take(&mut tally.refused) {
+                refuse(&shared, &mut outlet)?;
+            }
+            outlet.flush().await;
+        }
+    }
+}
+
+/// How many watches a stream has.
+struct Tally {
+    /// Asked for and not answered.
+    owed: usize,
+    /// Answered and not over.
+    living: usize,
+    living_max: usize,
+    /// Asked for beyond that, and not told so.
+    refused: usize,
+}
+
+impl Tally {
+    fn note(&mut self, body: &WatchBody) {
+        match body {
+            WatchBody::Created => {
+                self.owed = self.owed.saturating_sub(1);
+                self.living += 1;
+            }
+            WatchBody::Refused { .. } => self.owed = self.owed.saturating_sub(1),
+            WatchBody::Canceled { .. } => self.living = self.living.saturating_sub(1),
+            WatchBody::Progress | WatchBody::Events { .. } => {}
         }
     }
 }
@@ -102,17 +138,14 @@ async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-fn is_of_creation(body: &WatchBody) -> bool {
-    matches!(body, WatchBody::Created | WatchBody::Refused { .. })
-}
-
 /// Does what a request wants; `false` after the last.
-fn take(watches: &mut dyn WatchStream, request: Option<pb::WatchRequest>, owed: &mut usize) -> bool {
+fn take(watches: &mut dyn WatchStream, request: Option<pb::WatchRequest>, tally: &mut Tally) -> bool {
     use pb::watch_request::RequestUnion as Wish;
     let Some(request) = request else { return false };
     match request.request_union {
+        Some(Wish::CreateRequest(_)) if tally.owed + tally.living >= tally.living_max => tally.refused += 1,
         Some(Wish::CreateRequest(create)) => {
-            *owed += 1;
+            tally.owed += 1;
             watches.create(spec(&create));
         }
         Some(Wish::CancelRequest(cancel)) => watches.cancel(WatchId(cancel.watch_id)),
@@ -120,6 +153,19 @@ fn take(watches: &mut dyn WatchStream, request: Option<pb::WatchRequest>, owed: 
         None => {}
     }
     true
+}
+
+/// Tells of a watch too many, as of one that may not be.
+fn refuse(shared: &Shared, outlet: &mut Outlet) -> Result<(), Refusal> {
+    shared.meters.limits.watches.increment(1);
+    outlet.put(&pb::WatchResponse {
+        header: Some(convert::header(shared.member.header())),
+        watch_id: NO_WATCH,
+        created: true,
+        canceled: true,
+        cancel_reason: "kvorum: too many watches on this stream".to_owned(),
+        ..Default::default()
+    })
 }
 
 fn spec(create: &pb::WatchCreateRequest) -> WatchSpec {

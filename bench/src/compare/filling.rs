@@ -42,6 +42,7 @@ impl Filling {
             rate: None,
             until: Until::Calls(u64::MAX),
             live: self.live,
+            token: None,
             server_pids: self.server_pids,
         };
         let report = load::run(&plan).await?;

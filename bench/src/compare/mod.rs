@@ -282,6 +282,7 @@ async fn measure_point(
         rate: None,
         until: Until::Elapsed { warm_up: WARM_UP, measured: settings.measured },
         live: std::io::stderr().is_terminal(),
+        token: None,
         server_pids: cluster.pids(),
     };
     let report = load::run(&plan).await?;

@@ -71,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) live: bool,
     /// The servers whose processor time shall be counted, together.
     pub(crate) server_pids: Vec<u32>,
+    /// What proves who calls, over gRPC.
+    pub(crate) token: Option<String>,
 }
 
 /// What a run found.
@@ -236,6 +238,7 @@ async fn start_lanes(plan: &Plan, run: &Rc<Run>, lanes: &mut JoinSet<()>) -> Res
         let shared = Rc::clone(run);
         if let Some(method) = kind.method() {
             let wire = Http2::new(authority, method, slots, BODY_KEPT_BYTES_MAX);
+            let wire = wire.with_token(plan.token.as_deref());
             lanes.spawn_local(Lane::new(shared, wire, first_client, slots, schedule)?.go(socket));
         } else {
             let wire = Http1::new(BODY_KEPT_BYTES_MAX);
@@ -316,7 +319,7 @@ pub(crate) async fn prepare(shape: &Shape, live: bool) -> Result<()> {
     let Some(kind) = shape.kind.needs() else { return Ok(()) };
     let shape = Shape { kind, clients: 8, ..shape.clone() };
     let until = Until::Calls(u64::MAX);
-    let plan = Plan { shape, connections: 4, rate: None, until, live, server_pids: Vec::new() };
+    let plan = Plan { shape, connections: 4, rate: None, until, live, token: None, server_pids: Vec::new() };
     let report = run(&plan).await?;
     if report.failures > 0 {
         bail!("the keys for the workload could not be written: {:?}", report.failure_texts);

@@ -49,7 +49,7 @@ fn plan(authority: String, until: Until, rate: Option<f64>) -> Plan {
     let endpoints = vec![authority];
     let shape =
         Shape { kind: Kind::V2Put, keys: 100, key_bytes: 8, value_bytes: 16, clients: 4, seed: 1, endpoints };
-    Plan { shape, connections: 8, rate, until, live: false, server_pids: Vec::new() }
+    Plan { shape, connections: 8, rate, until, live: false, token: None, server_pids: Vec::new() }
 }
 
 fn run_blocking(plan: &Plan) -> Report {

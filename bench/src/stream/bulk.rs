@@ -45,8 +45,15 @@ pub(super) async fn prepare(target: &Target, scale: u64) -> Result<()> {
         endpoints: vec![target.authority.clone()],
     };
     let until = Until::Calls(u64::MAX);
-    let plan =
-        Plan { shape, connections: CONNECTIONS, rate: None, until, live: false, server_pids: Vec::new() };
+    let plan = Plan {
+        shape,
+        connections: CONNECTIONS,
+        rate: None,
+        until,
+        live: false,
+        token: None,
+        server_pids: Vec::new(),
+    };
     let report = load::run(&plan).await?;
     ensure!(report.failures == 0, "the keys could not be written: {:?}", report.failure_texts);
     Ok(())

@@ -100,6 +100,11 @@ pub(super) const BESIDE: Pace = Pace { per_second: 1000.0, keys: 10_000, key_byt
 impl Puts {
     /// Starts an open loop that goes on until `stop`.
     pub(super) fn start(target: &Target, pace: &Pace) -> Self {
+        Self::start_as(target, pace, None)
+    }
+
+    /// The same by somebody who shows this token.
+    pub(super) fn start_as(target: &Target, pace: &Pace, token: Option<&str>) -> Self {
         let told = Arc::new(AtomicBool::new(false));
         let shape = Shape {
             kind: Kind::StampedPut,
@@ -116,6 +121,7 @@ impl Puts {
             rate: Some(pace.per_second),
             until: Until::Told(Arc::clone(&told)),
             live: false,
+            token: token.map(str::to_owned),
             server_pids: Vec::new(),
         };
         let (done, report) = oneshot::channel();

@@ -7,6 +7,7 @@
 //! Streams are laid out as Go's clientv3 does: one connection for each client, and on it one stream for all watches
 //! of the same context, or one for all keepalives.
 
+mod auth;
 mod bulk;
 mod expiry;
 mod fanout;
@@ -61,6 +62,10 @@ pub(crate) enum Scenario {
     V2Wait,
     /// Many v2 keys that go in the same second.
     V2Expiry,
+    /// Puts of somebody who proves who he is, beside puts where nobody has to.
+    AuthPut,
+    /// Puts while others prove who they are again and again.
+    AuthStorm,
     /// One answer that is larger than anybody should hold in memory.
     Bulk,
 }
@@ -80,7 +85,7 @@ const fn entry(name: &'static str, group: &'static str, scenario: Scenario) -> E
 }
 
 /// Every scenario.
-pub(crate) const SCENARIOS: [Entry; 15] = [
+pub(crate) const SCENARIOS: [Entry; 17] = [
     entry("watch-one", "watch", Scenario::Fanout(Fanout::ONE_KEY)),
     entry("watch-one-streams", "watch", Scenario::Fanout(Fanout::ONE_KEY.on_own_streams())),
     entry("watch-each", "watch", Scenario::Fanout(Fanout::OWN_KEYS)),
@@ -96,6 +101,8 @@ pub(crate) const SCENARIOS: [Entry; 15] = [
     entry("bulk", "bulk", Scenario::Bulk),
     entry("v2-wait", "v2-wait", Scenario::V2Wait),
     entry("v2-expiry", "v2-expiry", Scenario::V2Expiry),
+    entry("auth-put", "auth", Scenario::AuthPut),
+    entry("auth-storm", "auth", Scenario::AuthStorm),
 ];
 
 /// Names of the groups, in order.
@@ -122,6 +129,8 @@ impl Scenario {
             Self::Bulk => bulk::title(scale),
             Self::V2Wait => v2_wait::title(scale),
             Self::V2Expiry => v2_expiry::title(scale),
+            Self::AuthPut => auth::put_title(),
+            Self::AuthStorm => auth::storm_title(),
         }
     }
 
@@ -130,6 +139,8 @@ impl Scenario {
         match self {
             Self::Fanout(_) | Self::Keepalive { .. } => 8,
             Self::V2Wait => 9,
+            Self::AuthPut => 25,
+            Self::AuthStorm => 15,
             Self::Lag | Self::Bulk | Self::V2Expiry => 20,
             Self::Expiry { .. } => 60,
             Self::Idle(_) => 10,
@@ -163,6 +174,8 @@ impl Scenario {
                     Self::Bulk => bulk::measure(target, scale).await,
                     Self::V2Wait => v2_wait::measure(target, scale).await,
                     Self::V2Expiry => v2_expiry::measure(target, scale).await,
+                    Self::AuthPut => auth::measure_put(target).await,
+                    Self::AuthStorm => auth::measure_storm(target).await,
                 }
             })
             .await
@@ -181,6 +194,9 @@ mod tests {
             all.dedup();
             assert_eq!(all.len(), SCENARIOS.len());
         }
-        assert_eq!(groups(), ["watch", "lag", "lease", "expiry", "idle", "bulk", "v2-wait", "v2-expiry"]);
+        assert_eq!(
+            groups(),
+            ["watch", "lag", "lease", "expiry", "idle", "bulk", "v2-wait", "v2-expiry", "auth"]
+        );
     }
 }

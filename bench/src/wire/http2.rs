@@ -23,6 +23,8 @@ use super::{Broken, Finished, Slot, Wire, grpc, hpack};
 /// The request's fields after the first call: the first block put five of them into the server's table, where
 /// they are entries 66 down to 62 from then on.
 const LATER_BLOCK: [u8; 7] = [0x83, 0x86, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
+/// With a token as the sixth, they are one entry further back.
+const LATER_BLOCK_WITH_TOKEN: [u8; 8] = [0x83, 0x86, 0xc3, 0xc2, 0xc1, 0xc0, 0xbf, 0xbe];
 
 #[derive(Default)]
 struct Call {
@@ -34,6 +36,7 @@ struct Call {
 pub(crate) struct Http2 {
     output: BytesMut,
     first_block: Vec<u8>,
+    later_block: &'static [u8],
     next_stream: u32,
     streams: HashMap<u32, Slot, BuildHasherDefault<StreamHasher>>,
     calls: Vec<Call>,
@@ -59,6 +62,7 @@ impl Http2 {
         Self {
             output,
             first_block: first_block(authority, path),
+            later_block: &LATER_BLOCK,
             next_stream: 1,
             streams: HashMap::default(),
             calls: (0..slots).map(|_| Call::default()).collect(),
@@ -73,11 +77,22 @@ impl Http2 {
         }
     }
 
+    /// The same with a token in every request, of 126 bytes at most.
+    pub(crate) fn with_token(mut self, token: Option<&str>) -> Self {
+        if let Some(token) = token {
+            self.first_block.extend_from_slice(b"\x40\x05token");
+            self.first_block.push(token.len().min(126) as u8);
+            self.first_block.extend_from_slice(token.as_bytes().get(..126).unwrap_or(token.as_bytes()));
+            self.later_block = &LATER_BLOCK_WITH_TOKEN;
+        }
+        self
+    }
+
     fn send(&mut self, slot: Slot, message: &[u8]) {
         let stream = self.next_stream;
         self.next_stream += 2;
         self.streams.insert(stream, slot);
-        let block = if stream == 1 { &self.first_block[..] } else { &LATER_BLOCK };
+        let block = if stream == 1 { &self.first_block[..] } else { self.later_block };
         frame_head(&mut self.output, block.len(), HEADERS, END_HEADERS, stream);
         self.output.put_slice(block);
 

@@ -215,6 +215,8 @@ fn check(flag: &Flag, value: &str) -> Result<(), String> {
         Kind::Signed => number(parse_signed(value).is_some()),
         Kind::Duration => number(parse_duration(value).is_some()),
         Kind::Gates => Gates::read(value).map(drop),
+        // Where none is a choice.
+        Kind::Urls if value.is_empty() && flag.default.is_empty() => Ok(()),
         Kind::Urls => parse_urls(value).map(drop).map_err(|error| error.to_string()),
         Kind::Choice(words) if words.contains(&value) => Ok(()),
         Kind::Choice(_) => Err("invalid value".to_owned()),

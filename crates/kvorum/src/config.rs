@@ -25,6 +25,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where clients are heard.
     pub listen_client_urls: Vec<MemberUrl>,
+    /// Where metrics and health are served beside.
+    pub listen_metrics_urls: Vec<MemberUrl>,
     /// Where clients reach it.
     pub advertise_client_urls: Vec<MemberUrl>,
     /// Where members are heard.
@@ -232,6 +234,7 @@ impl Config {
         Ok(Self {
             data_dir,
             listen_client_urls: listened(settings, "listen-client-urls")?,
+            listen_metrics_urls: listened(settings, "listen-metrics-urls")?,
             advertise_client_urls: advertised(settings, "advertise-client-urls")?,
             listen_peer_urls: listened(settings, "listen-peer-urls")?,
             advertise_peer_urls: advertised(settings, "initial-advertise-peer-urls")?,
@@ -416,6 +419,9 @@ fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, Confi
         "" => Flag::named(flag).map_or("", |flag| flag.default),
         value => value,
     };
+    if value.is_empty() {
+        return Ok(Vec::new());
+    }
     let urls = parse_urls(value).expect("the command line checked it");
     match urls.iter().find(|url| url.scheme().is_file()) {
         Some(url) => Err(ConfigError::SchemeNotOffered { flag, url: url.clone() }),

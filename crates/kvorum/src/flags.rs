@@ -124,6 +124,13 @@ pub static FLAGS: &[Flag] = &[
     ),
     flag(Member, "listen-peer-urls", Urls, "http://localhost:2380", "Where other members are heard."),
     flag(Member, "listen-client-urls", Urls, "http://localhost:2379", "Where clients are heard."),
+    flag(
+        Member,
+        "listen-metrics-urls",
+        Urls,
+        "",
+        "Where /metrics and /health are served beside; with https by the certificates for clients.",
+    ),
     ignored(
         flag(Member, "max-snapshots", Unsigned, "5", "Accepted for etcd's sake."),
         "a snapshot is made for a member that needs it, and goes when that member has it",

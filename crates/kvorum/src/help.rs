@@ -28,7 +28,7 @@ pub fn usage() -> String {
      kvorum [flags]\n    Run a member.\n\n  \
      kvorum --version\n    Say which version this is.\n\n  \
      kvorum -h | --help\n    Explain every flag.\n\n  \
-     kvorum health [--endpoint http://127.0.0.1:2379]\n    Ask a member whether it serves: exit status 0 or 1, and a line that says why.\n\n\
+     kvorum health [--endpoint http://127.0.0.1:2379] [--cacert FILE] [--cert FILE --key FILE]\n    Ask a member whether it serves: exit status 0 or 1, and a line that says why.\n\n\
      A flag may be given as an environment variable too: --data-dir is ETCD_DATA_DIR.\n\n"
         .to_owned()
 }

@@ -76,6 +76,8 @@ pub struct Running {
     member: Arc<Member>,
     registry: Registry,
     clients: Vec<Door>,
+    /// For metrics and health alone.
+    monitors: Vec<Door>,
     gateways: JoinSet<()>,
     doors: gateway::Limits,
     browsers: gateway::Browsers,
@@ -99,6 +101,7 @@ impl Running {
         // Ports first: a second start with the same settings must not come near the data.
         let peers = listen(&config.listen_peer_urls, "listen-peer-urls").await?;
         let clients = listen(&config.listen_client_urls, "listen-client-urls").await?;
+        let monitors = listen(&config.listen_metrics_urls, "listen-metrics-urls").await?;
         let mut plan = plan(config);
         if !folder::has_log(&config.data_dir) {
             bootstrap::check(&plan)?;
@@ -110,6 +113,7 @@ impl Running {
         };
         plan.tls.clone_from(&keys.calling);
         let (peers, clients) = (doors(peers, keys.peers.as_ref()), doors(clients, keys.clients.as_ref()));
+        let monitors = doors(monitors, keys.clients.as_ref());
         let has_data = folder::has_log(&config.data_dir);
         let beginning = if has_data {
             // What the flags say of the beginning is read at the beginning alone, as in etcd.
@@ -150,6 +154,7 @@ impl Running {
             member,
             registry,
             clients,
+            monitors,
             gateways: JoinSet::new(),
             doors: config.doors,
             browsers: config.browsers.clone(),
@@ -171,8 +176,10 @@ impl Running {
         let door: Arc<dyn api::Member> = self.member.clone();
         let browsers = self.browsers.clone();
         let gateway = gateway::Gateway::new(door, &self.registry, self.doors, browsers, self.lanes.handles());
-        for Door { listener, tls } in self.clients.drain(..) {
-            let (gateway, mut stop) = (gateway.clone(), self.stop.subscribe());
+        let of_clients = self.clients.drain(..).map(|door| (gateway.clone(), door));
+        let of_monitors = self.monitors.drain(..).map(|door| (gateway.for_metrics(), door));
+        for (gateway, Door { listener, tls }) in of_clients.chain(of_monitors) {
+            let mut stop = self.stop.subscribe();
             self.gateways.spawn(async move {
                 // It fails when the sender is gone, and then it is time to stop too.
                 gateway.serve(listener, tls, async move { drop(stop.wait_for(|stop| *stop).await) }).await;
@@ -231,8 +238,9 @@ impl Keys {
             _ => None,
         };
         let folder = &config.data_dir;
+        let listened = [&config.listen_client_urls[..], &config.listen_metrics_urls[..]].concat();
         Ok(Self {
-            clients: of_clients.server(&config.listen_client_urls, folder, registry)?,
+            clients: of_clients.server(&listened, folder, registry)?,
             peers: of_peers.server(&config.listen_peer_urls, folder, registry)?,
             calling: of_peers.client(&config.listen_peer_urls, folder, domain, registry)?,
         })

@@ -31,6 +31,7 @@ mod refusals;
 mod client;
 mod self_signed;
 mod server;
+mod workshop;
 
 #[cfg(test)]
 mod tests;
@@ -41,3 +42,4 @@ pub use protocol::{Protocol, ProtocolError, Version};
 pub use self_signed::self_signed;
 pub use server::{Server, ServerStream, Session};
 pub use settings::{Allowed, ClientSettings, Pair, Rules, ServerSettings, Side, Trust};
+pub use workshop::{Made, Order, Stock, workshop};

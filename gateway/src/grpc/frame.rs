@@ -102,6 +102,11 @@ impl Reader {
         if compressed { self.decompress(&message).map(Some) } else { Ok(Some(message)) }
     }
 
+    /// Bytes of a message that is not here to its end.
+    pub(crate) fn held(&self) -> usize {
+        self.have.len() + self.growing.len()
+    }
+
     /// Whether a message has begun and not ended.
     pub(crate) fn is_torn(&self) -> bool {
         !self.have.is_empty() || !self.growing.is_empty()

@@ -10,6 +10,7 @@ use prost::Message;
 
 use super::frame::{Encoding, Reader};
 use super::unary::decode;
+use crate::budget::Share;
 use crate::gateway::Shared;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -20,13 +21,16 @@ pub(crate) struct Messages {
     rpc: Rpc,
     body: Incoming,
     reader: Reader,
+    /// Of a message that is not here to its end.
+    share: Share,
     ended: bool,
 }
 
 impl Messages {
     pub(super) fn new(shared: Arc<Shared>, rpc: Rpc, body: Incoming, encoding: Encoding) -> Self {
         let reader = Reader::new(shared.message_bytes_max, encoding);
-        Self { shared, rpc, body, reader, ended: false }
+        let share = shared.arriving.share();
+        Self { shared, rpc, body, reader, share, ended: false }
     }
 
     /// The next message, `None` after the last.
@@ -42,6 +46,9 @@ impl Messages {
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
+            self.share.resize(self.reader.held()).inspect_err(|_| {
+                self.shared.meters.limits.arriving_bytes.increment(1);
+            })?;
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data()

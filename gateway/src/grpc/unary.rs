@@ -12,7 +12,8 @@ use prost::Message;
 
 use super::frame::{self, Encoding, PREFIX_BYTES, Reader};
 use super::{failure, success};
-use crate::body::Body;
+use crate::body::{Body, within};
+use crate::budget::Share;
 use crate::gateway::{Connection, Shared};
 use crate::metadata::Metadata;
 use crate::meters::CallMeters;
@@ -49,9 +50,16 @@ impl<'a> Call<'a> {
             Ok(answer) => {
                 let mut framed = BytesMut::new();
                 frame::put(&mut framed, &answer, gzip);
-                self.shared.meters.sent(self.meters, 1, (framed.len() - PREFIX_BYTES) as u64);
+                drop(answer);
+                let bytes = framed.len() - PREFIX_BYTES;
+                let mut body = Body::message(framed.freeze());
+                if let Err(refusal) = body.count(self.shared) {
+                    started.end(Some(refusal.code));
+                    return failure(&refusal);
+                }
+                self.shared.meters.sent(self.meters, 1, bytes as u64);
                 started.end(None);
-                success(Body::message(framed.freeze()), gzip)
+                success(body, gzip)
             }
             Err(refusal) => {
                 started.end(Some(refusal.code));
@@ -70,7 +78,9 @@ impl<'a> Call<'a> {
         A: Message,
         F: Future<Output = Result<A, Refusal>>,
     {
-        let message = read(&mut self.body, self.shared.message_bytes_max, encoding).await?;
+        let reading = read(&mut self.body, self.shared, encoding);
+        let message = within(self.shared.limits.body_time_max, reading).await.unwrap_or(Err(Missed::Time));
+        let message = message.map_err(|missed| missed.refusal(self.shared))?;
         self.metadata.check(self.shared.member.as_ref()).await?;
         self.shared.meters.received(self.meters, message.len(), self.metadata.version());
         let request = decode(message)?;
@@ -79,25 +89,59 @@ impl<'a> Call<'a> {
     }
 }
 
+/// Why there is no message.
+enum Missed {
+    /// It did not come in time.
+    Time,
+    /// There is no room for it.
+    Room(Refusal),
+    /// It is none.
+    Refused(Refusal),
+}
+
+impl Missed {
+    /// Counts it.
+    fn refusal(self, shared: &Shared) -> Refusal {
+        let meters = &shared.meters.limits;
+        match self {
+            Self::Time => {
+                meters.slow_body.increment(1);
+                Refusal::out_of_time()
+            }
+            Self::Room(refusal) => {
+                meters.arriving_bytes.increment(1);
+                refusal
+            }
+            Self::Refused(refusal) => refusal,
+        }
+    }
+}
+
+impl From<Refusal> for Missed {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// Reads the one message of a call, and to the end of the stream.
-pub(super) async fn read(
-    body: &mut Incoming,
-    bytes_max: usize,
-    encoding: Encoding,
-) -> Result<Bytes, Refusal> {
-    let mut reader = Reader::new(bytes_max, encoding);
+async fn read(body: &mut Incoming, shared: &Shared, encoding: Encoding) -> Result<Bytes, Missed> {
+    let (mut reader, mut bytes) = (Reader::new(shared.message_bytes_max, encoding), 0);
+    let mut share = None;
     let message = loop {
         let Some(piece) = next(body).await? else {
             let text = if reader.is_torn() { "unexpected EOF" } else { "EOF" };
-            return Err(Refusal::new(Code::Internal, text));
+            return Err(Refusal::new(Code::Internal, text).into());
         };
+        bytes += piece.len();
         reader.push(piece);
         if let Some(message) = reader.next()? {
             break message;
         }
+        let share: &mut Share = share.get_or_insert_with(|| shared.arriving.share());
+        share.resize(bytes).map_err(Missed::Room)?;
     };
     if reader.is_torn() || (!body.is_end_stream() && next(body).await?.is_some()) {
-        return Err(Refusal::new(Code::Internal, "a unary call has one message"));
+        return Err(Refusal::new(Code::Internal, "a unary call has one message").into());
     }
     Ok(message)
 }

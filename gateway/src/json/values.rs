@@ -13,6 +13,7 @@ use prost::Message;
 use prost_reflect::DynamicMessage;
 
 use super::form::Form;
+use crate::budget::Share;
 use crate::gateway::Shared;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
@@ -25,19 +26,27 @@ pub(crate) struct Values {
     form: Form,
     objects: Objects,
     first: Option<DynamicMessage>,
+    /// Of an object that is not here to its end.
+    share: Share,
     ended: bool,
 }
 
 impl Values {
     pub(super) fn new(shared: Arc<Shared>, rpc: Rpc, body: Incoming, bytes_max: usize) -> Self {
         let form = shared.forms.of(rpc).clone();
-        Self { shared, rpc, body, form, objects: Objects::new(bytes_max), first: None, ended: false }
+        let share = shared.arriving.share();
+        Self { shared, rpc, body, form, objects: Objects::new(bytes_max), first: None, share, ended: false }
     }
 
     /// Waits for the first value, which refuses the whole request if it is none.
     pub(super) async fn begin(&mut self) -> Result<(), Refusal> {
         self.first = std::future::poll_fn(|cx| self.poll_value(cx)).await?;
         Ok(())
+    }
+
+    /// The rest of the body.
+    pub(super) fn into_body(self) -> Incoming {
+        self.body
     }
 
     /// The next message, `None` after the last. What is no value ends the requests, as in etcd.
@@ -83,6 +92,9 @@ impl Values {
                 }
                 None => {}
             }
+            self.share.resize(self.objects.have.len()).inspect_err(|_| {
+                self.shared.meters.limits.arriving_bytes.increment(1);
+            })?;
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

@@ -3,12 +3,11 @@
 use api::{Consistency, Fault};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use serde_json::Value;
 use types::v2auth::Access;
 use types::{MemberId, MemberRecord, MemberUrl, parse_urls};
 
-use crate::body::{self, Body, BodyError};
+use crate::body::{Body, BodyError, Upload};
 use crate::gateway::{Connection, Shared};
 use crate::mux::{self, TEXT};
 
@@ -43,7 +42,8 @@ impl Refused {
 pub(crate) async fn answer(
     shared: &Shared,
     rest: &str,
-    request: Request<Incoming>,
+    request: Request<()>,
+    upload: &mut Upload,
     connection: &Connection,
 ) -> Response<Body> {
     if !shared.member.v2_enabled() {
@@ -60,17 +60,17 @@ pub(crate) async fn answer(
         }
     }
     let rest = rest.strip_prefix('/').unwrap_or(rest);
-    let (head, incoming) = request.into_parts();
+    let (head, ()) = request.into_parts();
     let mut response = match head.method {
         Method::GET => get(shared, rest).await.unwrap_or_else(refuse),
-        Method::POST => add(shared, &head.headers, incoming).await.unwrap_or_else(refuse),
+        Method::POST => add(shared, &head.headers, upload).await.unwrap_or_else(refuse),
         // Without an id, no method that needs one is allowed.
         _ if rest.is_empty() => {
             let mut response = mux::method_not_allowed("");
             response.headers_mut().remove(ALLOW);
             response
         }
-        Method::PUT => update(shared, rest, &head.headers, incoming).await.unwrap_or_else(refuse),
+        Method::PUT => update(shared, rest, &head.headers, upload).await.unwrap_or_else(refuse),
         _ => remove(shared, rest).await.unwrap_or_else(refuse),
     };
     let id = HeaderValue::from_str(&shared.member.header().cluster.to_string())
@@ -119,8 +119,8 @@ async fn get(shared: &Shared, rest: &str) -> Result<Response<Body>, Refused> {
     Ok(json(StatusCode::OK, text + "\n"))
 }
 
-async fn add(shared: &Shared, headers: &HeaderMap, incoming: Incoming) -> Result<Response<Body>, Refused> {
-    let peer_urls = read(shared, headers, incoming).await?;
+async fn add(shared: &Shared, headers: &HeaderMap, upload: &mut Upload) -> Result<Response<Body>, Refused> {
+    let peer_urls = read(shared, headers, upload).await?;
     let conflict = |message| Refused::new(StatusCode::CONFLICT, message);
     let added = shared.member.member_add(peer_urls, false).await.map_err(|fault| match fault {
         Fault::MemberExists => conflict("membership: ID exists"),
@@ -136,10 +136,10 @@ async fn update(
     shared: &Shared,
     id: &str,
     headers: &HeaderMap,
-    incoming: Incoming,
+    upload: &mut Upload,
 ) -> Result<Response<Body>, Refused> {
     let known = parse_id(id)?;
-    let peer_urls = read(shared, headers, incoming).await?;
+    let peer_urls = read(shared, headers, upload).await?;
     shared.member.member_update(known, peer_urls).await.map_err(|fault| match fault {
         Fault::PeerUrlExists => Refused::new(StatusCode::CONFLICT, "membership: peerURL exists"),
         Fault::MemberNotFound => Refused::no_such(id),
@@ -165,7 +165,7 @@ fn parse_id(id: &str) -> Result<MemberId, Refused> {
 }
 
 /// The peer URLs in a request's body.
-async fn read(shared: &Shared, headers: &HeaderMap, incoming: Incoming) -> Result<Vec<MemberUrl>, Refused> {
+async fn read(shared: &Shared, headers: &HeaderMap, upload: &mut Upload) -> Result<Vec<MemberUrl>, Refused> {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let content_type = content_type.split(';').next().unwrap_or_default();
     if content_type != "application/json" {
@@ -173,11 +173,12 @@ async fn read(shared: &Shared, headers: &HeaderMap, incoming: Incoming) -> Resul
         return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
     }
     let wrong = |message: String| Refused::new(StatusCode::BAD_REQUEST, message);
-    let body = body::collect(incoming, shared.limits.body_bytes_max, &shared.limits).await;
+    let body = upload.collect(shared.limits.body_bytes_max, shared).await;
     let body = body.map_err(|error| {
         wrong(match error {
             BodyError::TooLarge => "http: request body too large".to_owned(),
             BodyError::TooSlow => "the body did not arrive in time".to_owned(),
+            BodyError::NoRoom => Fault::TooManyRequests.text().to_owned(),
             BodyError::Broken => "unexpected EOF".to_owned(),
         })
     })?;

@@ -16,11 +16,10 @@ use std::time::Instant;
 use api::{Consistency, Fault, V2Auth, V2Reply};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
-use hyper::body::Incoming;
 use types::v2::{Refusal, Watch};
 use types::v2auth::Access;
 
-use crate::body::{self, Body, BodyError};
+use crate::body::{Body, BodyError, Upload};
 use crate::gateway::{Connection, Shared};
 use crate::leave::Leave;
 use crate::mux;
@@ -32,7 +31,8 @@ use params::{Operation, Wrong};
 pub(crate) async fn answer(
     shared: &Shared,
     key: &str,
-    request: Request<Incoming>,
+    request: Request<()>,
+    upload: &mut Upload,
     connection: &Connection,
     leave: &Leave,
 ) -> Response<Body> {
@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     }
     // A request is understood before it is judged, and refused for what is wrong with it first.
     let headers = judged(shared).then(|| request.headers().clone());
-    let parsed = match read(shared, request).await {
+    let parsed = match read(shared, request, upload).await {
         Ok(form) => params::parse(&method, key, &form).map(|operation| (operation, form)),
         Err(wrong) => Err(wrong),
     };
@@ -82,15 +82,15 @@ pub(crate) fn or_not_found(shared: &Shared, path: &[u8]) -> Response<Body> {
 }
 
 /// The parameters: those of the body, where the method has one, before those of the query.
-async fn read(shared: &Shared, request: Request<Incoming>) -> Result<Form, Wrong> {
-    let (head, incoming) = request.into_parts();
+async fn read(shared: &Shared, request: Request<()>, upload: &mut Upload) -> Result<Form, Wrong> {
+    let (head, ()) = request.into_parts();
     let (mut form, mut wrong) = (Form::default(), None);
     if matches!(head.method, Method::PUT | Method::POST) {
         let header = head.headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let (media_type, bad_type) = MediaType::parse(header);
         wrong = bad_type.map(str::to_owned);
         if media_type == MediaType::Form {
-            let (of_body, bad_body) = read_body(shared, incoming).await;
+            let (of_body, bad_body) = read_body(shared, upload).await;
             form = of_body;
             wrong = wrong.or(bad_body);
         }
@@ -103,11 +103,12 @@ async fn read(shared: &Shared, request: Request<Incoming>) -> Result<Form, Wrong
     }
 }
 
-async fn read_body(shared: &Shared, incoming: Incoming) -> (Form, Option<String>) {
-    let cause = match body::collect(incoming, shared.limits.body_bytes_max, &shared.limits).await {
+async fn read_body(shared: &Shared, upload: &mut Upload) -> (Form, Option<String>) {
+    let cause = match upload.collect(shared.limits.body_bytes_max, shared).await {
         Ok(body) => return Form::parse(&body),
         Err(BodyError::TooLarge) => "http: POST too large",
         Err(BodyError::TooSlow) => "the body did not arrive in time",
+        Err(BodyError::NoRoom) => Fault::TooManyRequests.text(),
         Err(BodyError::Broken) => "unexpected EOF",
     };
     (Form::default(), Some(cause.to_owned()))

@@ -3,11 +3,10 @@
 use api::{Fault, V2Auth};
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
 use types::Secret;
 use types::v2auth::{Access, Change, Changed, Refusal, Role, User};
 
-use crate::body::{self, Body};
+use crate::body::{Body, Upload};
 use crate::gateway::{Connection, Shared};
 use crate::mux;
 
@@ -38,7 +37,8 @@ enum Subject {
 pub(crate) async fn answer(
     shared: &Shared,
     rest: &str,
-    request: Request<Incoming>,
+    request: Request<()>,
+    upload: &mut Upload,
     connection: &Connection,
 ) -> Response<Body> {
     let (Some(subject), Some(auth)) = (subject(rest), shared.member.v2_auth()) else {
@@ -67,7 +67,7 @@ pub(crate) async fn answer(
     }
     let done = match *method {
         Method::GET => show(auth, &subject),
-        Method::PUT => put(shared, auth, subject, request.into_body()).await,
+        Method::PUT => put(shared, auth, subject, upload).await,
         _ => remove(auth, subject).await,
     };
     let mut response = done.unwrap_or_else(refuse);
@@ -140,10 +140,10 @@ async fn put(
     shared: &Shared,
     auth: &dyn V2Auth,
     subject: Subject,
-    incoming: Incoming,
+    upload: &mut Upload,
 ) -> Result<Response<Body>, Refused> {
-    let read = async || {
-        let body = body::collect(incoming, shared.limits.body_bytes_max, &shared.limits).await;
+    let mut read = async || {
+        let body = upload.collect(shared.limits.body_bytes_max, shared).await;
         body.map_err(|_| bad("Invalid JSON in request body."))
     };
     let (change, password, status) = match subject {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gateway::Limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::Door;
 
@@ -120,6 +121,39 @@ async fn slow_and_idle_connections_are_closed_and_busy_ones_are_not() {
     let mut part = [0; 15];
     busy.read_exact(&mut part).await.expect("the connection lives");
     assert_eq!(&part, b"HTTP/1.1 200 OK");
+    door.close().await;
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_end_have_so_much_room_together() {
+    let limits = Limits {
+        arriving_bytes_max: 10_000,
+        discard_time_max: Duration::from_millis(50),
+        body_time_max: Duration::from_mins(5),
+        ..Limits::default()
+    };
+    let door = Door::open(limits).await;
+    let head = b"POST /v3/kv/put HTTP/1.1\r\nContent-Length: 20000\r\nConnection: close\r\n\r\n";
+    let begun = [&head[..], &[b' '; 8000]].concat();
+    let mut answers = JoinSet::new();
+    for _ in 0..3 {
+        let mut stream = door.connect().await;
+        stream.write_all(&begun).await.expect("the kernel takes it");
+        answers.spawn(async move {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("text");
+            answer
+        });
+    }
+    // Two of three have no room, whichever came first; that one is waited for.
+    for _ in 0..2 {
+        let answer = answers.join_next().await.expect("there are three").expect("no panic");
+        assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("too many requests"), "{answer}");
+    }
+    let metrics = door.registry.render();
+    assert!(metrics.contains("kvorum_gateway_limits_total{limit=\"arriving-bytes\"} 2"), "{metrics}");
+    answers.abort_all();
+    while answers.join_next().await.is_some() {}
     door.close().await;
 }
 

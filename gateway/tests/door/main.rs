@@ -3,6 +3,7 @@
 
 mod fake;
 mod fake_watches;
+mod floods;
 mod golden;
 mod grpc;
 mod json_streams;

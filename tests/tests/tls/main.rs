@@ -6,8 +6,11 @@
 mod changes;
 mod floods;
 mod house;
+mod init;
+mod names;
 mod people;
 mod refusals;
+mod refused_bodies;
 mod serving;
 mod shop;
 mod starts;

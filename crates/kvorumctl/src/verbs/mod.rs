@@ -23,6 +23,7 @@ mod role;
 mod shown;
 mod signal;
 mod snapshot;
+mod tls;
 mod txn;
 mod user;
 mod version;
@@ -89,6 +90,9 @@ pub(crate) enum Verb {
     /// Measures the cluster.
     #[command(subcommand)]
     Check(check::Check),
+    /// Certificates for those who have no tool for them.
+    #[command(subcommand)]
+    Tls(tls::Tls),
     /// Says which version this is.
     Version(version::Version),
     /// Makes a shell complete verbs and flags.
@@ -120,6 +124,7 @@ impl Verb {
             Self::User(verb) => verb.run(session).await,
             Self::Role(verb) => verb.run(session).await,
             Self::Check(verb) => verb.run(session).await,
+            Self::Tls(verb) => verb.run(session),
             Self::Version(_) => version::Version::run(session),
             Self::Completion(verb) => verb.run(session),
         }
