@@ -13,12 +13,14 @@ mod book;
 mod ranges;
 mod rights;
 mod row;
+mod transfer;
 
 pub mod tokens;
 
 pub use ranges::Ranges;
 pub use rights::{Pass, Rights};
 pub use room::{Auth, OpenError};
+pub use transfer::{RoleRecord, UserRecord, stage_role, stage_state, stage_user};
 
 /// Users that there may be, and roles. The same for every member, for ever: it decides what applying an entry does.
 pub const NAMES_MAX: usize = 65_536;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use store::{Batch, Direction, Family, Span, Store, StoreError};
 use types::{AuthChange, AuthDone, AuthRefusal, Author, Index, Permission};
 
@@ -178,6 +178,10 @@ impl Auth {
         }
         let user = book.users.get(user).ok_or(AuthRefusal::Failed)?;
         Ok((user.hash.as_deref().map(Arc::from), book.revision))
+    }
+
+    pub(crate) fn read_book(&self) -> RwLockReadGuard<'_, Book> {
+        self.book.read()
     }
 
     /// Makes a change, and stages its rows. The entry at `index` says so.

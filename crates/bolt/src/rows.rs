@@ -153,8 +153,9 @@ impl Level {
             return Some(Element::Child(take_u64(&mut element)?));
         }
         let flags = take_u32(&mut element)?;
-        let [position, key, value] = [take_u32(&mut element)?, take_u32(&mut element)?, take_u32(&mut element)?]
-            .map(|number| number as usize);
+        let [position, key, value] =
+            [take_u32(&mut element)?, take_u32(&mut element)?, take_u32(&mut element)?]
+                .map(|number| number as usize);
         let key_begin = begin.checked_add(position)?;
         let key_end = key_begin.checked_add(key)?;
         let value_end = key_end.checked_add(value)?;

@@ -47,7 +47,10 @@ fn sample() -> Buckets {
         (b"large".to_vec(), numbered(3, 20_000)),
         (b"many".to_vec(), numbered(50_000, 10)),
         (b"one".to_vec(), vec![(b"key".to_vec(), Vec::new())]),
-        (b"zlong".to_vec(), (0..200u8).map(|number| (vec![number.max(1); 3_000 + usize::from(number)], vec![])).collect()),
+        (
+            b"zlong".to_vec(),
+            (0..200u8).map(|number| (vec![number.max(1); 3_000 + usize::from(number)], vec![])).collect(),
+        ),
     ]
 }
 

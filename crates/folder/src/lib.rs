@@ -52,8 +52,9 @@ pub enum FolderError {
     },
     /// It holds etcd's files.
     #[error(
-        "the data folder {} was written by etcd, whose files Kvorum does not read: give another folder with \
-         --data-dir and copy the keys with a client; nothing was changed", path.display()
+        "the data folder {} was written by etcd, whose files Kvorum does not go on with: give another folder with \
+         --data-dir, into which `kvorumctl snapshot restore` puts what `etcdctl snapshot save` made; nothing was changed",
+        path.display()
     )]
     Etcd {
         /// The folder.
@@ -330,7 +331,7 @@ mod tests {
         check(&[("member/snap/db", "")], "the data folder DATA was written by etcd, ");
         check(
             &[("member/wal/0000000000000000-0000000000000000.wal", "")],
-            "the data folder DATA was written by etcd, whose files Kvorum does not read: give another folder",
+            "the data folder DATA was written by etcd, whose files Kvorum does not go on with: give another folder",
         );
         check(
             &[("member/photos/cat", "")],

@@ -75,6 +75,11 @@ impl Members {
         self.roster.read().removed.contains(&id)
     }
 
+    /// Who was removed, in the order of their ids.
+    pub fn removed(&self) -> Vec<MemberId> {
+        self.roster.read().removed.iter().copied().collect()
+    }
+
     /// Who votes, in the order of their ids.
     pub fn voters(&self) -> Vec<MemberId> {
         self.ids(|member| !member.learner)

@@ -5,10 +5,11 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use snap::{ArchiveHead, unpack, verify};
+use snap::{unpack, verify};
 use store::{Direction, Family, Options, Span, Store, StoreError};
 use types::Revision;
 
+use crate::source::Form;
 use crate::{Source, SourceError};
 
 /// Memory for looking into the database, in bytes.
@@ -17,11 +18,10 @@ const LOOK_BYTES: usize = 16 << 20;
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
-    /// What it says of itself.
-    pub head: ArchiveHead,
     /// The revision of the v3 keyspace.
     pub revision: Revision,
-    /// Rows: every version of every v3 key, every v2 node, lease, user, role, member and the like.
+    /// Rows: every version of every v3 key, every lease, user, role, member, v2 node and the like. Of a file of etcd's,
+    /// as etcdctl counts.
     pub rows: u64,
     /// A checksum of all rows.
     pub hash: u32,
@@ -54,9 +54,16 @@ pub enum DigestError {
 
 /// Checks `source`, and looks into it in the folder `place`, which is there and is this one's.
 pub fn digest(source: &mut Source, place: &Path) -> Result<Digest, DigestError> {
+    match source.form() {
+        Form::Archive => digest_archive(source, place),
+        Form::Bolt => Ok(source.digest_bolt()?),
+    }
+}
+
+fn digest_archive(source: &mut Source, place: &Path) -> Result<Digest, DigestError> {
     source.pass(|archive| verify(archive))?;
     let database = place.join("database");
-    let head = source.pass(|archive| unpack(archive, &database)).map_err(|error| match error {
+    source.pass(|archive| unpack(archive, &database)).map_err(|error| match error {
         // It was just read to its end, so that this is the other side.
         SourceError::Io { source, .. } => DigestError::Disk { path: place.to_owned(), source },
         other => other.into(),
@@ -74,5 +81,5 @@ pub fn digest(source: &mut Source, place: &Path) -> Result<Digest, DigestError> 
         }
         cursor.finish()?;
     }
-    Ok(Digest { head, revision: mvcc::revision_in(&store)?, rows, hash, bytes: source.bytes() })
+    Ok(Digest { revision: mvcc::revision_in(&store)?, rows, hash, bytes: source.bytes() })
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use apply::{Machine, Position, RefoundError};
+use etcdfile::IntakeError;
 use folder::FolderError;
 use snap::{ArchiveHead, unpack, verify};
 use store::{Options, Store, StoreError};
 use types::Revision;
 use wal::{HardState, Identity, Wal};
 
+use crate::source::Form;
 use crate::{Plan, Source, SourceError};
 
 /// Where the folder is made, below the data folder, until it is whole.
@@ -28,12 +30,31 @@ const MEMORY_BYTES: usize = 64 << 20;
 /// What became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// What the snapshot says of itself.
-    pub head: ArchiveHead,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The revision that the v3 keyspace stands at now.
     pub revision: Revision,
     /// Alarms that are raised in it.
     pub alarms: usize,
+}
+
+/// Who made a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// We, and this is what it says of itself.
+    Kvorum(ArchiveHead),
+    /// etcd: what it holds goes up to this entry of its log.
+    Etcd(Position),
+}
+
+impl Origin {
+    /// The last entry that is in it.
+    pub fn position(&self) -> Position {
+        match self {
+            Self::Kvorum(head) => Position { index: head.id.index, term: head.id.term },
+            Self::Etcd(position) => *position,
+        }
+    }
 }
 
 /// Why there is no folder. Nothing is left behind then.
@@ -63,6 +84,9 @@ pub enum RestoreError {
     /// What is in it.
     #[error("cannot read what is in the snapshot")]
     State(#[from] apply::OpenError),
+    /// A file of etcd's.
+    #[error("cannot make a database of the file")]
+    Intake(#[source] IntakeError),
     /// It cannot be handed on.
     #[error("the snapshot cannot found a cluster")]
     Refound(#[from] RefoundError),
@@ -85,7 +109,10 @@ pub enum RestoreError {
 /// Makes the data folder of `plan` out of `source`.
 pub fn restore(source: &mut Source, plan: &Plan) -> Result<Restored, RestoreError> {
     let is_new = check_free(&plan.data_dir)?;
-    source.pass(|archive| verify(archive))?;
+    match source.form() {
+        Form::Archive => drop(source.pass(|archive| verify(archive))?),
+        Form::Bolt => source.check_bolt(plan.skip_hash_check)?,
+    }
     let draft = plan.data_dir.join(DRAFT);
     let made = make(source, plan, &draft);
     if made.is_err() {
@@ -116,14 +143,19 @@ fn make(source: &mut Source, plan: &Plan, draft: &Path) -> Result<Restored, Rest
     let folder = folder::open(draft)?;
     let generations = folder.generations();
     let received = generations.snap().join(RECEIVED);
-    let head = source.pass(|archive| unpack(archive, &received)).map_err(|error| match error {
-        // It was just read to its end, so that this is the other side.
-        SourceError::Io { source, .. } => on_disk(source),
-        other => other.into(),
-    })?;
-    let database = generations.adopt(&received, head.id.index)?;
-    let restored = change(&database, head, plan)?;
-    let position = Position { index: head.id.index, term: head.id.term };
+    let origin = match source.form() {
+        Form::Archive => Origin::Kvorum(source.pass(|archive| unpack(archive, &received)).map_err(
+            |error| match error {
+                // It was just read to its end, so that this is the other side.
+                SourceError::Io { source, .. } => on_disk(source),
+                other => other.into(),
+            },
+        )?),
+        Form::Bolt => source.take_bolt(&received)?,
+    };
+    let position = origin.position();
+    let database = generations.adopt(&received, position.index)?;
+    let restored = change(&database, origin, plan)?;
     generations.enthrone(position)?;
     begin_log(folder.wal(), plan, position)?;
     drop(folder);
@@ -134,15 +166,19 @@ fn make(source: &mut Source, plan: &Plan, draft: &Path) -> Result<Restored, Rest
 }
 
 /// Makes the database one of the new cluster.
-fn change(database: &Path, head: ArchiveHead, plan: &Plan) -> Result<Restored, RestoreError> {
-    let options = Options { memory_bytes: MEMORY_BYTES, ..Options::default() };
-    let mut machine = Machine::open(Arc::new(Store::open(database, &options)?))?;
-    let (told, found) = (Position { index: head.id.index, term: head.id.term }, machine.position());
+fn change(database: &Path, origin: Origin, plan: &Plan) -> Result<Restored, RestoreError> {
+    let mut machine = Machine::open(Arc::new(open(database)?))?;
+    let (told, found) = (origin.position(), machine.position());
     if told != found {
         return Err(RestoreError::Mixed { told, found });
     }
     machine.refound(&plan.members, plan.leap)?;
-    Ok(Restored { head, revision: machine.mvcc().revision(), alarms: machine.alarms().list().len() })
+    Ok(Restored { origin, revision: machine.mvcc().revision(), alarms: machine.alarms().list().len() })
+}
+
+/// A database to be changed.
+pub(crate) fn open(database: &Path) -> Result<Store, StoreError> {
+    Store::open(database, &Options { memory_bytes: MEMORY_BYTES, ..Options::default() })
 }
 
 /// A log that is empty and goes on behind `position`.

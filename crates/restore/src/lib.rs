@@ -1,4 +1,4 @@
-//! A new member's data folder out of a snapshot that an operator kept, and what such a snapshot holds.
+//! A new member's data folder out of a snapshot that an operator kept, ours or etcd's, and what such a snapshot holds.
 //!
 //! The files come into the folder as those of a snapshot from another member do, and are the live database of a log that
 //! goes on behind them. What is different is who is in the cluster: those of the plan, and nobody else ever was. It
@@ -7,12 +7,13 @@
 //! INVARIANT: the whole archive is read and checked before anything is written.
 //! INVARIANT: `member` appears in the folder by a rename, complete and durable, or not at all; what was there is not touched.
 
+mod bolt_file;
 mod digest;
 mod founding;
 mod plan;
 mod source;
 
 pub use digest::{Digest, DigestError, digest};
-pub use founding::{RestoreError, Restored, restore};
+pub use founding::{Origin, RestoreError, Restored, restore};
 pub use plan::{Plan, PlanError};
 pub use source::{Sight, Source, SourceError};

@@ -18,6 +18,8 @@ pub struct Plan {
     pub members: Vec<MemberRecord>,
     /// How many revisions the v3 keyspace leaps, if it does; all history before that is forgotten.
     pub leap: Option<u64>,
+    /// Takes a file of etcd's whose checksum is missing or wrong.
+    pub skip_hash_check: bool,
 }
 
 /// Why there is no such member, in etcd's sentences.
@@ -46,6 +48,13 @@ impl Plan {
         let members = cluster.members(token)?;
         let own = members.iter().find(|member| member.name == name);
         let member = own.ok_or_else(|| InitialClusterError::LocalName(name.to_owned()))?.id;
-        Ok(Self { data_dir, cluster: cluster.cluster_id(token)?, member, members, leap: None })
+        Ok(Self {
+            data_dir,
+            cluster: cluster.cluster_id(token)?,
+            member,
+            members,
+            leap: None,
+            skip_hash_check: false,
+        })
     }
 }

@@ -24,10 +24,20 @@ pub struct Sight {
 /// See the module.
 #[derive(Debug)]
 pub struct Source {
-    path: PathBuf,
-    file: File,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
     bytes: u64,
-    sight: Sight,
+    pub(crate) sight: Sight,
+    form: Form,
+}
+
+/// What a source is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The files of one of our databases, as versions up to 2026-11-22 saved them; or something of which we know nothing.
+    Archive,
+    /// A file of bbolt's, as etcd saves it, and we do.
+    Bolt,
 }
 
 /// Why a file is no source.
@@ -42,14 +52,14 @@ pub enum SourceError {
         #[source]
         source: io::Error,
     },
-    /// etcd wrote it.
+    /// One of etcd's, without its checksum; in etcd's words, and what to do.
     #[error(
-        "{0} is a snapshot of etcd, which is not restored here: restore it with etcdutl, start etcd on that, and copy its \
-         keys with `kvorumctl make-mirror`"
+        "snapshot missing hash but --skip-hash-check=false: {0} is not what `snapshot save` made; give the flag for a \
+         copy of member/snap/db"
     )]
-    Etcd(PathBuf),
+    Unsummed(PathBuf),
     /// Nobody knows who wrote it.
-    #[error("{0} is not a snapshot of Kvorum: give a file that `snapshot save` made")]
+    #[error("{0} is not a snapshot of Kvorum, nor one of etcd: give a file that `snapshot save` made")]
     Foreign(PathBuf),
     /// It is not whole.
     #[error("{path} is not whole: {what}; take another copy of it, or another snapshot")]
@@ -83,6 +93,10 @@ impl Sight {
         self.read.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn saw(&self, bytes: usize) {
+        self.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -99,15 +113,17 @@ impl Source {
         }
         let mut begin = Vec::new();
         Read::by_ref(&mut file).take(LOOK_BYTES).read_to_end(&mut begin).map_err(failed)?;
-        if begin.get(BOLT_MAGIC_AT..) == Some(&BOLT_MAGIC) {
-            return Err(SourceError::Etcd(path.to_owned()));
-        }
-        Ok(Self { path: path.to_owned(), file, bytes: about.len(), sight })
+        let form = if begin.get(BOLT_MAGIC_AT..) == Some(&BOLT_MAGIC) { Form::Bolt } else { Form::Archive };
+        Ok(Self { path: path.to_owned(), file, bytes: about.len(), sight, form })
     }
 
     /// How long it is, in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.form
     }
 
     /// Reads it from its beginning with `read`, and says in its words what was wrong.
@@ -134,7 +150,7 @@ impl Source {
             && &begin == snap::ARCHIVE_MAGIC
     }
 
-    fn failed(&self, source: io::Error) -> SourceError {
+    pub(crate) fn failed(&self, source: io::Error) -> SourceError {
         SourceError::Io { path: self.path.clone(), source }
     }
 }
@@ -145,7 +161,7 @@ impl Read for Source {
             return Err(io::Error::other("stopped"));
         }
         let read = self.file.read(into)?;
-        self.sight.read.fetch_add(read as u64, Ordering::Relaxed);
+        self.sight.saw(read);
         Ok(read)
     }
 }

@@ -1,9 +1,10 @@
-//! Snapshots for operators: everything that this member holds at one moment, as one stream.
+//! Snapshots for operators: everything that this member holds at one moment, as one stream, which is a file of etcd's.
 //!
 //! RocksDB links its files into a folder beside the database, which takes no longer than writing out what is in
-//! memory, and holds up neither requests nor the machine. The stream reads them from there, as fast as the client
-//! takes them.
+//! memory, and holds up neither requests nor the machine. From there the rows are read twice: to know how long the file
+//! will be, and then into the stream, as fast as the client takes it. Nothing else is written to the disk.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,11 +13,14 @@ use std::time::Instant;
 use api::{Fault, Header, Reply, SnapshotPiece, SnapshotStream};
 use apply::Position;
 use async_trait::async_trait;
-use bytes::Bytes;
-use snap::{ArchiveFiles, ArchiveHead, ArchiveWriter, SnapshotId};
+use bolt::{Measured, Writer};
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+use snap::{ArchiveFiles, ArchiveHead, SnapshotId};
 use stdx::chain;
 use store::{Options, Store};
 use telemetry::Histogram;
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::member::{House, Member};
@@ -27,9 +31,11 @@ pub(crate) const EXPORTS_MAX: usize = 4;
 
 /// A piece for the client is no larger than this, in bytes.
 const PIECE_BYTES_MAX: usize = 256 << 10;
+/// Pieces that wait for the client. The reading waits when there are so many.
+const PIECES_MAX: usize = 4;
 
-/// Memory for looking into a copy of the database, in bytes.
-const LOOK_BYTES: usize = 4 << 20;
+/// Memory for reading a copy of the database, in bytes.
+const LOOK_BYTES: usize = 16 << 20;
 
 /// Who may have a snapshot, and where the next one lies.
 pub(crate) struct Exports {
@@ -47,14 +53,21 @@ impl Default for Exports {
 struct Export {
     house: Arc<House>,
     header: Header,
-    // `None` while it reads, and after a failure.
-    writer: Option<ArchiveWriter>,
-    chunk: Bytes,
+    pieces: Receiver<Result<Bytes, String>>,
     /// Bytes that are still to come, without the checksum.
     remaining: u64,
     began: Instant,
     seconds: Histogram,
     _turn: OwnedSemaphorePermit,
+}
+
+/// A copy of the database, which is there for as long as this, and what is known of the file that it will be.
+struct Copy {
+    // Before its files.
+    store: Store,
+    head: ArchiveHead,
+    measured: Measured,
+    _files: ArchiveFiles,
 }
 
 impl Member {
@@ -69,20 +82,22 @@ impl Member {
         let began = Instant::now();
         let (rooms, header) = (self.house.wing.enter(), self.header_at(self.revision()));
         let making = tokio::task::spawn_blocking(move || make(&rooms, folder, header));
-        let writer = making.await.map_err(|_| Fault::Stopped)?.map_err(|reason| broken(&reason))?;
-        let head = writer.head();
+        let copy = making.await.map_err(|_| Fault::Stopped)?.map_err(|reason| broken(&reason))?;
+        let (head, bytes) = (copy.head, copy.measured.bytes());
         tracing::info!(
             { "snapshot-index" } = head.id.index.0,
             revision = head.revision.0,
-            bytes = writer.bytes(),
+            bytes,
             "sending database snapshot to client"
         );
+        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        // It ends when the client has all, or nobody receives any more.
+        tokio::task::spawn_blocking(move || copy.send(&sender));
         Ok(Box::new(Export {
             house: Arc::clone(&self.house),
             header: Header { revision: head.revision, ..header },
-            remaining: writer.bytes(),
-            writer: Some(writer),
-            chunk: Bytes::new(),
+            remaining: bytes,
+            pieces,
             began,
             seconds: self.measures.backend_snapshot.clone(),
             _turn: turn,
@@ -90,53 +105,85 @@ impl Member {
     }
 }
 
-fn make(rooms: &Rooms, folder: PathBuf, header: Header) -> Result<ArchiveWriter, String> {
+fn make(rooms: &Rooms, folder: PathBuf, header: Header) -> Result<Copy, String> {
     let copied = rooms.store.checkpoint(&folder).map_err(|error| chain(&error));
     // From here on the folder goes with its list, whatever fails.
     let files = ArchiveFiles::take(folder).map_err(|error| chain(&error));
     copied?;
     let files = files?;
     let options = Options { memory_bytes: LOOK_BYTES, ..Options::default() };
-    let copy = Store::open_to_read(files.folder(), &options).map_err(|error| chain(&error))?;
-    let position = Position::load(&copy).map_err(|error| chain(&error))?.unwrap_or_default();
-    let revision = mvcc::revision_in(&copy).map_err(|error| chain(&error))?;
-    drop(copy);
+    let store = Store::open_to_read(files.folder(), &options).map_err(|error| chain(&error))?;
+    let position = Position::load(&store).map_err(|error| chain(&error))?.unwrap_or_default();
+    let revision = mvcc::revision_in(&store).map_err(|error| chain(&error))?;
     let id = SnapshotId { index: position.index, term: position.term };
-    Ok(files.pack(ArchiveHead { cluster: header.cluster, member: header.member, id, revision }))
+    let head = ArchiveHead { cluster: header.cluster, member: header.member, id, revision };
+    let (_, measured) = etcdfile::write(&store, &head, Writer::measure()).map_err(|error| chain(&error))?;
+    Ok(Copy { store, head, measured, _files: files })
 }
 
-impl Export {
-    /// Reads on. False at the end.
-    async fn read(&mut self) -> Result<bool, Fault> {
-        if self.house.shared.has_ended() {
-            return Err(Fault::Stopped);
+impl Copy {
+    fn send(self, sender: &Sender<Result<Bytes, String>>) {
+        if let Err(reason) = self.write(sender) {
+            // Nobody may be there any more, and then nobody wants to know.
+            let _ = sender.blocking_send(Err(reason));
         }
-        let mut writer = self.writer.take().ok_or_else(|| broken("it was given up"))?;
-        let reading = tokio::task::spawn_blocking(move || (writer.next_chunk(), writer));
-        let (chunk, writer) = reading.await.map_err(|_| Fault::Stopped)?;
-        match chunk {
-            Ok(Some(chunk)) => {
-                self.chunk = chunk;
-                self.writer = Some(writer);
-                Ok(true)
-            }
-            Ok(None) => {
-                self.writer = Some(writer);
-                Ok(false)
-            }
-            Err(error) => Err(broken(&error.to_string())),
+    }
+
+    fn write(&self, sender: &Sender<Result<Bytes, String>>) -> Result<(), String> {
+        let pieces = Pieces { sender, piece: BytesMut::new(), sum: Sha256::new() };
+        let file = Writer::begin(pieces, self.measured).map_err(|error| chain(&error))?;
+        let (mut pieces, _) =
+            etcdfile::write(&self.store, &self.head, file).map_err(|error| chain(&error))?;
+        let sum = std::mem::take(&mut pieces.sum).finalize();
+        pieces.send(Bytes::copy_from_slice(&sum)).map_err(|error| error.to_string())
+    }
+}
+
+/// Where the file is written to: into pieces for the client.
+struct Pieces<'a> {
+    sender: &'a Sender<Result<Bytes, String>>,
+    piece: BytesMut,
+    sum: Sha256,
+}
+
+impl Pieces<'_> {
+    fn send(&self, piece: Bytes) -> io::Result<()> {
+        self.sender.blocking_send(Ok(piece)).map_err(|_| io::Error::other("the client is gone"))
+    }
+}
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = PIECE_BYTES_MAX - self.piece.len();
+        let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
+        self.sum.update(taken);
+        self.piece.extend_from_slice(taken);
+        if self.piece.len() == PIECE_BYTES_MAX {
+            self.flush()?;
         }
+        Ok(taken.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.piece.is_empty() {
+            return Ok(());
+        }
+        let piece = self.piece.split().freeze();
+        self.send(piece)
     }
 }
 
 #[async_trait]
 impl SnapshotStream for Export {
     async fn next(&mut self) -> Result<Option<Reply<SnapshotPiece>>, Fault> {
-        if self.chunk.is_empty() && !self.read().await? {
+        if self.house.shared.has_ended() {
+            return Err(Fault::Stopped);
+        }
+        let Some(piece) = self.pieces.recv().await else {
             self.seconds.record(self.began.elapsed());
             return Ok(None);
-        }
-        let bytes = self.chunk.split_to(self.chunk.len().min(PIECE_BYTES_MAX));
+        };
+        let bytes = piece.map_err(|reason| broken(&reason))?;
         self.remaining = self.remaining.saturating_sub(bytes.len() as u64);
         Ok(Some(Reply { header: self.header, body: SnapshotPiece { remaining: self.remaining, bytes } }))
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use restore::{Plan, RestoreError, Sight, Source, SourceError, restore};
+use restore::{Origin, Plan, RestoreError, Sight, Source, SourceError, restore};
 use stdx::chain;
 
 use super::work::watched;
@@ -36,7 +36,7 @@ pub(crate) struct Restore {
     /// Where the other members will reach this one.
     #[arg(long, default_value = "http://localhost:2380", value_name = "URLS")]
     initial_advertise_peer_urls: String,
-    /// Is taken for scripts; a snapshot always has its checksums, and they are always checked.
+    /// Takes a file of etcd's without a checksum, such as a copy of member/snap/db.
     #[arg(long)]
     skip_hash_check: bool,
     /// By how much the revision is raised, so that it is beyond all that clients have seen.
@@ -64,10 +64,13 @@ impl Restore {
             }
             error => refused(error),
         })?;
+        let origin = match restored.origin {
+            Origin::Kvorum(head) => format!("cluster {}", head.cluster),
+            Origin::Etcd(_) => "etcd".to_owned(),
+        };
         say(&format!(
-            "restored {name}, which cluster {} made at index {}, to {}: member {} of cluster {}, revision {}",
-            restored.head.cluster,
-            restored.head.id.index,
+            "restored {name}, which {origin} made at index {}, to {}: member {} of cluster {}, revision {}",
+            restored.origin.position().index,
             plan.data_dir.display(),
             plan.member,
             plan.cluster,
@@ -108,7 +111,7 @@ impl Restore {
             &self.initial_cluster_token,
         );
         let plan = plan.map_err(|error| refused(&error))?;
-        Ok(Plan { leap: self.bump_revision, ..plan })
+        Ok(Plan { leap: self.bump_revision, skip_hash_check: self.skip_hash_check, ..plan })
     }
 }
 

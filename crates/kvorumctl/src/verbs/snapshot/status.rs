@@ -14,9 +14,7 @@ use crate::output::{Fields, Output, Shown, Table};
 use crate::session::Session;
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example:\n  kvorumctl snapshot status backup.db -w table\n\nThe files in it lie in TMPDIR meanwhile."
-)]
+#[command(after_help = "Example:\n  kvorumctl snapshot status backup.db -w table")]
 pub(crate) struct Status {
     #[arg(value_name = "FILE")]
     args: Vec<String>,
