@@ -4,6 +4,7 @@
 # CARGO_TARGET_DIR   where cargo builds (default $KVORUM_CACHE/target)
 # KVORUM_DATA        the data of `make run` and `make cluster` (default ./kvorum-data)
 # SEEDS              how many seeds `make sim` runs
+# TARGET, SECONDS    which decoder `make fuzz` looks for inputs for, and for how long
 # FLAGS              more flags for the member of `make run`, or for `bench compare` of `make bench`
 
 SHELL := bash
@@ -11,11 +12,13 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint bench torture failover sim sim-faults
+.PHONY: help run cluster test lint fuzz bench torture failover sim sim-faults
 
 KVORUM_DATA ?= ./kvorum-data
 FLAGS ?=
 SEEDS ?= 1000
+TARGET ?= http
+SECONDS ?= 60
 
 help:
 	echo 'make run     build in release mode and start one member on 127.0.0.1:2379 (peers: 2380), data in $(KVORUM_DATA)'
@@ -23,6 +26,7 @@ help:
 	echo 'make test    build everything and run every test; real etcd is installed, to compare answers with'
 	echo 'make sim     run SEEDS=$(SEEDS) seeds of the simulator, which tears a cluster apart in one thread (make test runs 200)'
 	echo 'make sim-faults  plant every fault in it and show after how many seeds it was found'
+	echo 'make fuzz    look for inputs that a decoder does not bear: TARGET=$(TARGET) SECONDS=$(SECONDS)'
 	echo 'make lint    check format, lints and, where cargo-deny is installed, licences and advisories'
 	echo 'make torture three members under random faults for some minutes, every answer checked'
 	echo 'make failover how long writes stop when the leader goes, beside real etcd'
@@ -78,6 +82,25 @@ lint:
 	else
 	  echo 'lint: licences and advisories were NOT checked: cargo-deny is not installed (cargo install cargo-deny)'
 	fi
+
+# Each function counts which of its branches were taken and what was compared with what, as libFuzzer wants it; the stable
+# compiler can do that. With a target platform named, build scripts are spared. New inputs go to a folder of their own; what
+# is found is a file `crash-...` there: put it into tests/fuzz/corpus/TARGET under a name that says what it is.
+FUZZ_PLATFORM := $(shell uname -m)-unknown-linux-gnu
+FUZZ_FLAGS := -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
+  -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table \
+  -C llvm-args=-sanitizer-coverage-trace-compares -C debug-assertions -C overflow-checks
+
+fuzz:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	echo 'fuzz: building, the first time for some minutes'
+	RUSTFLAGS='$(FUZZ_FLAGS)' CARGO_TARGET_DIR="$$CARGO_TARGET_DIR/guided" \
+	  cargo build --release --package fuzz --features guided --bin fuzz --target $(FUZZ_PLATFORM)
+	found="$$CARGO_TARGET_DIR/guided/found/$(TARGET)"; mkdir -p "$$found"
+	echo 'fuzz: $(TARGET) for $(SECONDS) s'
+	KVORUM_FUZZ='$(TARGET)' "$$CARGO_TARGET_DIR/guided/$(FUZZ_PLATFORM)/release/fuzz" \
+	  -max_total_time='$(SECONDS)' -timeout=20 -rss_limit_mb=1024 -max_len=16384 -print_final_stats=1 \
+	  -artifact_prefix="$$found/" "$$found" 'tests/fuzz/corpus/$(TARGET)'
 
 bench:
 	settings="$$(.ci/prepare bench)"; eval "$$settings"

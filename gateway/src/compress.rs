@@ -9,12 +9,33 @@ use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+/// Unpacked at once, in bytes.
+const PIECE_BYTES: usize = 8 * 1024;
+
 /// The message inside; `None` if it is larger than `bytes_max`.
 pub(crate) fn gunzip(packed: &[u8], bytes_max: usize) -> io::Result<Option<Bytes>> {
+    let mut decoder = MultiGzDecoder::new(packed);
     let mut message = Vec::new();
-    let one_more = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-    MultiGzDecoder::new(packed).take(one_more).read_to_end(&mut message)?;
-    Ok((message.len() <= bytes_max).then(|| Bytes::from(message)))
+    let mut piece = [0; PIECE_BYTES];
+    loop {
+        let length = match decoder.read(&mut piece) {
+            Ok(0) => return Ok(Some(message.into())),
+            Ok(length) => length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let needed = message.len() + length;
+        if needed > bytes_max {
+            return Ok(None);
+        }
+        if needed > message.capacity() {
+            // Twice as much each time, and the whole limit at once when that is near: old room and new stay below
+            // twice the limit.
+            let room = if needed > bytes_max / 4 { bytes_max } else { needed * 2 };
+            message.reserve_exact(room - message.len());
+        }
+        message.extend_from_slice(&piece[..length]);
+    }
 }
 
 /// The message, packed.

@@ -167,6 +167,14 @@ impl Gateway {
         }
     }
 
+    /// Serves one connection to its end, which is all that there is of a gateway without sockets.
+    pub async fn converse<S>(&self, stream: S, connection: Connection)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.clone().speak(stream, connection, Leave::default()).await;
+    }
+
     /// The next connection, as soon as there is room for one.
     async fn accept(&self, listener: &TcpListener) -> (StdStream, OwnedSemaphorePermit) {
         let slot = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");

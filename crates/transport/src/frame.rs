@@ -42,14 +42,14 @@ pub enum Corrupt {
 
 /// Puts frames behind each other. The pieces that come out make the stream, in their order.
 #[derive(Debug, Default)]
-pub(crate) struct Packer {
+pub struct Packer {
     scratch: BytesMut,
     pieces: Vec<Bytes>,
 }
 
 impl Packer {
     /// Adds a frame.
-    pub(crate) fn push(&mut self, payload: Bytes) {
+    pub fn push(&mut self, payload: Bytes) {
         let length = u32::try_from(payload.len()).expect("the queue takes no longer frames").to_le_bytes();
         let crc = crc32c::crc32c_append(crc32c::crc32c(&length), &payload);
         self.scratch.reserve(HEADER_BYTES);
@@ -64,7 +64,7 @@ impl Packer {
     }
 
     /// What was added, as few pieces as sensible.
-    pub(crate) fn pieces(&mut self) -> impl Iterator<Item = Bytes> {
+    pub fn pieces(&mut self) -> impl Iterator<Item = Bytes> {
         if !self.scratch.is_empty() {
             self.pieces.push(self.scratch.split().freeze());
         }
@@ -74,14 +74,14 @@ impl Packer {
 
 /// Takes frames out of a stream that comes in pieces of any size.
 #[derive(Debug, Default)]
-pub(crate) struct Unpacker {
+pub struct Unpacker {
     /// The beginning of a frame whose end has not come yet.
     partial: BytesMut,
 }
 
 impl Unpacker {
     /// Takes the next piece, and puts the payloads that it completes behind `ready`.
-    pub(crate) fn push(&mut self, mut piece: Bytes, ready: &mut Vec<Bytes>) -> Result<(), Corrupt> {
+    pub fn push(&mut self, mut piece: Bytes, ready: &mut Vec<Bytes>) -> Result<(), Corrupt> {
         while !piece.is_empty() {
             if self.partial.is_empty()
                 && let Some(length) = frame_bytes(&piece)?
@@ -92,8 +92,11 @@ impl Unpacker {
                 continue;
             }
             let wanted = frame_bytes(&self.partial)?.unwrap_or(HEADER_BYTES);
-            self.partial.reserve((wanted - self.partial.len()).min(RESERVED_BYTES_MAX));
-            let taken = (wanted - self.partial.len()).min(piece.len());
+            let missing = wanted - self.partial.len();
+            let taken = missing.min(piece.len());
+            if taken > self.partial.capacity() - self.partial.len() {
+                self.partial.reserve(missing.min(RESERVED_BYTES_MAX).max(taken));
+            }
             self.partial.extend_from_slice(&piece[..taken]);
             piece.advance(taken);
             if frame_bytes(&self.partial)?.is_some_and(|length| length == self.partial.len()) {
@@ -104,7 +107,7 @@ impl Unpacker {
     }
 
     /// Whether a frame has begun and not ended.
-    pub(crate) fn is_amid_frame(&self) -> bool {
+    pub fn is_amid_frame(&self) -> bool {
         !self.partial.is_empty()
     }
 }

@@ -36,7 +36,7 @@ use types::{Index, MemberId, MemberRecord};
 pub use answer::INQUIRY_BYTES_MAX;
 pub use config::Config;
 pub use fetch::{Answer, Census, FetchError, Response, ask, census};
-pub use frame::FRAME_BYTES_MAX;
+pub use frame::{Corrupt, FRAME_BYTES_MAX, Packer, Unpacker};
 pub use papers::Refusal;
 pub use transport::Transport;
 pub use wire::AddressError;

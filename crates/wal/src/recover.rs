@@ -20,6 +20,8 @@ use crate::supply::{SEGMENT_NEW, is_spare, segment_id, segment_name};
 
 /// The first segment of a log is small, so that a new member starts at once; the thread makes the large ones.
 const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+/// No log gets so far; sums of indexes below have room above.
+const INDEX_MAX: u64 = u64::MAX / 2;
 /// What is wiped is looked at in pieces of this size, a page.
 const PAGE_BYTES: usize = 4096;
 
@@ -249,6 +251,9 @@ impl<'a> Scan<'a> {
         let last = self.index.last();
         match record.decode() {
             None => return refuse("a record of an unknown kind or shape"),
+            Some(Payload::Start(Start { last: mark, .. }) | Payload::Reset(mark)) if mark.index > INDEX_MAX => {
+                return refuse("an index that no log reaches");
+            }
             Some(Payload::Start(start)) => {
                 if offset != 0 {
                     return refuse("a start record inside a segment");

@@ -12,7 +12,7 @@ use crate::tree::{Finding, Source};
 const HEADING: &str = "## The crates";
 
 /// Packages beside the house, which may use anything in it and which nothing in it may use.
-const BESIDE: [&str; 2] = ["tests", "bench"];
+const BESIDE: [&str; 3] = ["tests", "fuzz", "bench"];
 
 /// Where the table stands, in findings.
 const DOCUMENT: &str = "docs/ARCHITECTURE.md";
