@@ -59,6 +59,14 @@ mod tests {
                 assert_eq!(gunzip(&packed, less).expect("it is whole"), None);
             }
         }
+        // Found by the target `grpc`: room that doubles went far beyond the limit.
+        let odd = 1_000_000;
+        for length in [odd / 5, odd / 3, odd] {
+            let room =
+                Vec::from(gunzip(&gzip(&vec![7; length]), odd).expect("it is whole").expect("it fits"))
+                    .capacity();
+            assert!(room <= odd, "{length} bytes have {room} of room");
+        }
         gunzip(b"no gzip at all", 100).expect_err("it is none");
         gunzip(&gzip(&[7; 1000])[..20], 1000).expect_err("it is cut");
     }

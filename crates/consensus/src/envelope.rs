@@ -165,6 +165,9 @@ impl Envelope {
         let kind = bytes.try_get_u8().map_err(|_| DecodeError::Malformed)?;
         let body = match kind {
             1 => {
+                if !lengths_hold(&bytes) {
+                    return Err(DecodeError::Malformed);
+                }
                 let message =
                     Message::parse_from_carllerche_bytes(&bytes).map_err(|_| DecodeError::Malformed)?;
                 // raft takes it for granted that a read request has one entry, its context.
@@ -184,6 +187,38 @@ impl Envelope {
         };
         Ok(Self { from, to, body: body.ok_or(DecodeError::Malformed)? })
     }
+}
+
+/// Whether every field of a protobuf message ends where it says, within the message. The library makes room for what a
+/// length promises, ten megabytes at most, before it looks whether that is there; within a field it does look.
+fn lengths_hold(mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        let skipped = take_varint(&mut bytes).and_then(|tag| match tag & 7 {
+            0 => take_varint(&mut bytes).map(|_| 0),
+            1 => Some(8),
+            2 => take_varint(&mut bytes),
+            5 => Some(4),
+            // Groups, which nobody writes.
+            _ => None,
+        });
+        let skipped = skipped.and_then(|length| usize::try_from(length).ok());
+        if skipped.and_then(|length| bytes.split_off(..length)).is_none() {
+            return false;
+        }
+    }
+    true
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
 }
 
 /// raft has messages that only the member itself may step, and proposals take our own way.
@@ -282,5 +317,35 @@ pub(crate) fn change_of(kind: Kind) -> Option<Change> {
     match kind {
         Kind::Change(change) => Some(change),
         Kind::Normal | Kind::Chore(Term(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Found by the target `envelope`: fourteen bytes took ten megabytes.
+    #[test]
+    fn lengths_are_compared_with_what_is_there() {
+        let heartbeat = Message { from: 1, to: 2, term: u64::MAX, commit: 1 << 40, ..Message::default() };
+        let append = Message {
+            entries: vec![raft::eraftpb::Entry { data: vec![7; 300].into(), ..Default::default() }; 3].into(),
+            snapshot: Some(raft::eraftpb::Snapshot::default()).into(),
+            priority: -1,
+            ..heartbeat.clone()
+        };
+        for message in [Message::default(), heartbeat, append] {
+            let bytes = message.write_to_bytes().expect("memory takes it");
+            assert!(lengths_hold(&bytes), "{message:?}");
+            // Only between two fields a beginning is whole.
+            let whole = (0..bytes.len()).filter(|end| lengths_hold(&bytes[..*end])).count();
+            assert!(whole <= 9, "{whole} of {} beginnings", bytes.len());
+        }
+        for lie in
+            [&b"\x24\x3b"[..], b"\x22\x05abcd", b"\x3a\xff\xff\xff\x04", b"\x0b\x0c", b"\x08", b"\x09\0\0\0"]
+        {
+            assert!(!lengths_hold(lie), "{lie:?}");
+        }
+        assert!(!lengths_hold(&[&b"\x08"[..], &[0xff; 11]].concat()), "a number has ten bytes at most");
     }
 }

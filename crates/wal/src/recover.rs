@@ -251,7 +251,9 @@ impl<'a> Scan<'a> {
         let last = self.index.last();
         match record.decode() {
             None => return refuse("a record of an unknown kind or shape"),
-            Some(Payload::Start(Start { last: mark, .. }) | Payload::Reset(mark)) if mark.index > INDEX_MAX => {
+            Some(Payload::Start(Start { last: mark, .. }) | Payload::Reset(mark))
+                if mark.index > INDEX_MAX =>
+            {
                 return refuse("an index that no log reaches");
             }
             Some(Payload::Start(start)) => {

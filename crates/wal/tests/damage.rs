@@ -222,3 +222,18 @@ fn cve_2020_15112_misuse_and_gaps_are_refused_and_change_nothing() {
     assert!(wal.reader().entries(3, 5, 100).is_err());
     assert_eq!(wal.reader().entries(3, 4, 0).expect("at least one").len(), 1);
 }
+
+// Found by the target `log`: positions behind such a beginning were counted beyond the end of the numbers.
+#[test]
+fn an_index_that_no_log_reaches_is_refused() {
+    let (disk, _) = filled(&[&[30]]);
+    let (mut wal, _) = open(&disk).expect("whole");
+    wal.reset_to(u64::MAX / 2, 7, None).expect("the double works");
+    drop(wal);
+    let (mut wal, found) = open(&disk).expect("as far as any");
+    assert_eq!(found.last_index, u64::MAX / 2);
+    wal.reset_to(u64::MAX / 2 + 1, 7, None).expect("the double works");
+    drop(wal);
+    let refused = open(&disk).err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("an index that no log reaches in 00000001.seg at byte"), "{refused}");
+}

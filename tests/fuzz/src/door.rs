@@ -58,12 +58,15 @@ pub(crate) fn json(input: &[u8]) {
     let (line, body) = halves(input);
     let mut request = b"POST /v3/".to_vec();
     request.extend_from_slice(line);
-    let head =
-        format!(" HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a.b\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        " HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a.b\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     request.extend_from_slice(head.as_bytes());
     request.extend_from_slice(body);
-    // Locks and elections may wait for others for as long as the client does.
-    let may_wait = [&b"lock/"[..], b"election/"].iter().any(|path| line.starts_with(path));
+    // Streams and those who wait for others may have nothing to say for as long as the client stays.
+    let may_wait =
+        [&b"lock/"[..], b"election/", b"watch", b"lease/keepalive"].iter().any(|path| line.starts_with(path));
     DOOR.with(|door| if may_wait { drop(door.exchange(&request)) } else { door.request(&request) });
 }
 

@@ -120,7 +120,11 @@ fn mark(index: u64, term: u64) -> Vec<u8> {
 type Forgery = (&'static str, fn(&mut Segment), &'static str);
 
 const FORGERIES: [Forgery; 12] = [
-    ("a gap of one", |log| log.push_entry(2, log.position(log.last_entry()).1, 0, b""), "an entry out of order"),
+    (
+        "a gap of one",
+        |log| log.push_entry(2, log.position(log.last_entry()).1, 0, b""),
+        "an entry out of order",
+    ),
     ("a gap to the end of all", |log| log.push_entry(u64::MAX / 2, 9, 0, b""), "an entry out of order"),
     ("an index twice", |log| log.push_entry(0, 9, 0, b""), "an entry out of order"),
     ("a gap in the middle", |log| drop(log.records.remove(log.last_entry() - 1)), "an entry out of order"),
@@ -144,8 +148,16 @@ const FORGERIES: [Forgery; 12] = [
     ("a kind that nobody knows", |log| log.push(9, vec![0; 40]), "a record of an unknown kind or shape"),
     ("a hard state that is cut", |log| log.push(HARD, vec![1; 23]), "a record of an unknown kind or shape"),
     ("a cut beyond the end", |log| log.push(CUT, mark(u64::MAX, 1)), "a cut beyond the end"),
-    ("a beginning at the end of all", |log| log.push(RESET, mark(u64::MAX, 1)), "an index that no log reaches"),
-    ("a start in the middle", |log| log.push(START, log.records[0].payload.clone()), "a start record inside a segment"),
+    (
+        "a beginning at the end of all",
+        |log| log.push(RESET, mark(u64::MAX, 1)),
+        "an index that no log reaches",
+    ),
+    (
+        "a start in the middle",
+        |log| log.push(START, log.records[0].payload.clone()),
+        "a start record inside a segment",
+    ),
 ];
 
 #[test]
