@@ -94,6 +94,7 @@ FUZZ_FLAGS := -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 \
 fuzz:
 	settings="$$(.ci/prepare build)"; eval "$$settings"
 	echo 'fuzz: building, the first time for some minutes'
+	CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_CODEGEN_UNITS=4 \
 	RUSTFLAGS='$(FUZZ_FLAGS)' CARGO_TARGET_DIR="$$CARGO_TARGET_DIR/guided" \
 	  cargo build --release --package fuzz --features guided --bin fuzz --target $(FUZZ_PLATFORM)
 	found="$$CARGO_TARGET_DIR/guided/found/$(TARGET)"; mkdir -p "$$found"

@@ -46,6 +46,7 @@ fn variants(input: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 
 #[test]
 fn everything_in_the_corpus_is_borne() {
+    what_is_not_borne_is_seen();
     let before = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -79,4 +80,16 @@ fn the_corpus_is_small_and_has_a_folder_for_each_target() {
     assert!(bytes <= CORPUS_BYTES_MAX, "the corpus has {bytes} bytes");
     let folders = fs::read_dir(corpus()).expect("it is there").count();
     assert_eq!(folders, TARGETS.len(), "a folder of no target");
+}
+
+/// No test of its own, since memory and panics are counted for the whole process.
+fn what_is_not_borne_is_seen() {
+    let target = |act| Target::new("test", 1 << 20, act);
+    target(|_| drop(std::hint::black_box(vec![1_u8; 2_000_000]))).run(b"");
+    let greedy = target(|_| drop(std::hint::black_box(vec![1_u8; 2_100_000])));
+    assert!(panic::catch_unwind(|| greedy.run(b"")).is_err(), "memory is counted");
+    let wrong = target(|_| panic!("on purpose"));
+    assert!(panic::catch_unwind(|| wrong.run(b"")).is_err(), "a panic ends the run");
+    target(|_| ()).run(b"");
+    assert!(Target::named("frames").is_some() && Target::named("nothing").is_none());
 }

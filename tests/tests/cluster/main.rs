@@ -7,7 +7,6 @@ mod damage;
 mod differing;
 mod disk;
 mod failures;
-mod forged;
 mod installing;
 mod membership;
 mod mistakes;
