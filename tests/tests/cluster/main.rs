@@ -7,6 +7,7 @@ mod damage;
 mod differing;
 mod disk;
 mod failures;
+mod forged;
 mod installing;
 mod membership;
 mod mistakes;
