@@ -250,6 +250,11 @@ async fn collect(body: &mut Incoming, bytes_max: usize, budget: &Arc<Budget>) ->
         if first.is_empty() && rest.is_empty() {
             first = data;
         } else {
+            if rest.is_empty() {
+                // What is to come is known mostly; room that is not written to costs nothing, and no copy is left over.
+                let left = body.size_hint().exact().and_then(|left| usize::try_from(left).ok()).unwrap_or(0);
+                rest.reserve((first.len() + data.len()).saturating_add(left).min(bytes_max));
+            }
             rest.extend_from_slice(&std::mem::take(&mut first));
             rest.extend_from_slice(&data);
         }

@@ -59,7 +59,7 @@ impl Default for Limits {
             header_time_max: Duration::from_secs(30),
             body_bytes_max: 10 * 1024 * 1024,
             body_time_max: Duration::from_mins(1),
-            arriving_bytes_max: 96 * 1024 * 1024,
+            arriving_bytes_max: 64 * 1024 * 1024,
             leaving_bytes_max: 256 * 1024 * 1024,
             watches_max: 1_000_000,
             discard_bytes_max: 16 * 1024 * 1024,
