@@ -122,6 +122,7 @@ impl Gateway {
     }
 
     /// The same for a listener that serves metrics and health, and nothing else.
+    #[must_use]
     pub fn for_metrics(&self) -> Self {
         Self { is_monitor: true, ..self.clone() }
     }

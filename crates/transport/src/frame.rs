@@ -49,6 +49,9 @@ pub struct Packer {
 
 impl Packer {
     /// Adds a frame.
+    ///
+    /// # Panics
+    /// If the payload has 4 GiB, which no queue takes: see [`FRAME_BYTES_MAX`].
     pub fn push(&mut self, payload: Bytes) {
         let length = u32::try_from(payload.len()).expect("the queue takes no longer frames").to_le_bytes();
         let crc = crc32c::crc32c_append(crc32c::crc32c(&length), &payload);

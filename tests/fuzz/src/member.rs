@@ -22,8 +22,8 @@ pub(crate) struct Deaf;
 
 type Answer<T> = Result<Reply<T>, Fault>;
 
-fn reply<T>(body: T) -> Answer<T> {
-    Ok(Reply { header: Header::default(), body })
+fn reply<T>(body: T) -> Reply<T> {
+    Reply { header: Header::default(), body }
 }
 
 fn range(query: &RangeQuery) -> RangeReply {
@@ -78,19 +78,19 @@ impl Member for Deaf {
     }
 
     async fn range(&self, query: RangeQuery, _consistency: Consistency) -> Answer<RangeReply> {
-        reply(range(&query))
+        Ok(reply(range(&query)))
     }
 
     async fn put(&self, _put: Put) -> Answer<PutReply> {
-        reply(PutReply::default())
+        Ok(reply(PutReply::default()))
     }
 
     async fn delete_range(&self, _delete: DeleteRange) -> Answer<DeleteReply> {
-        reply(DeleteReply { deleted: 1, prev_kvs: Vec::new() })
+        Ok(reply(DeleteReply { deleted: 1, prev_kvs: Vec::new() }))
     }
 
     async fn txn(&self, txn: Txn, _serializable_reads: bool) -> Answer<TxnReply> {
-        reply(self::txn(&txn))
+        Ok(reply(self::txn(&txn)))
     }
 
     async fn compact(&self, _compact: Compact) -> Answer<()> {
@@ -110,7 +110,7 @@ impl Member for Deaf {
     }
 
     async fn members(&self, _consistency: Consistency) -> Answer<Vec<MemberRecord>> {
-        reply(Vec::new())
+        Ok(reply(Vec::new()))
     }
 
     async fn member_add(&self, _peer_urls: Vec<MemberUrl>, _learner: bool) -> Answer<Added> {
@@ -150,7 +150,7 @@ impl Member for Deaf {
     }
 
     async fn lease_keep_alive(&self, ids: Vec<LeaseId>) -> Answer<Vec<i64>> {
-        reply(vec![10; ids.len()])
+        Ok(reply(vec![10; ids.len()]))
     }
 
     async fn lease_time_to_live(&self, _id: LeaseId, _keys: bool) -> Answer<LeaseStatus> {

@@ -12,7 +12,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// An input that is not done after this long hangs. Nothing here takes a thousandth of that, so that a busy machine
 /// makes no difference.
-const TIME_MAX: Duration = Duration::from_secs(60);
+const TIME_MAX: Duration = Duration::from_mins(1);
 
 /// Bytes of a request message at the door of clients, etcd's default and its 512 KiB.
 const MESSAGE_BYTES_MAX: usize = 2 << 20;
@@ -68,7 +68,10 @@ impl Target {
         (self.act)(b"/etcdserverpb.KV/Range\n\0\0\0\0\0");
     }
 
-    /// Runs `input` through the decoder. Panics if that is not borne as it should be.
+    /// Runs `input` through the decoder.
+    ///
+    /// # Panics
+    /// If that is not borne as it should be; which is what it is for.
     pub fn run(&self, input: &[u8]) {
         // A panic is what is looked for here, and leaves nothing behind that counts.
         let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
