@@ -36,7 +36,7 @@ pub(crate) fn ctl(cluster: &Cluster, words: &[&str]) -> anyhow::Result<String> {
 /// Keys with history, removals, transactions, leases, a compaction, users and roles; and users are asked for.
 pub(crate) fn fill(cluster: &Cluster) -> anyhow::Result<Filled> {
     let client = cluster.member(0).client()?;
-    let mut kv = KvClient::new(channel(cluster.member(0).address(), Duration::from_secs(60))?);
+    let mut kv = KvClient::new(channel(cluster.member(0).address(), Duration::from_mins(1))?);
     let mut txn = |operations: Vec<Request>| -> anyhow::Result<i64> {
         let success = operations.into_iter().map(|request| RequestOp { request: Some(request) }).collect();
         let reply = runtime().block_on(kv.txn(TxnRequest { success, ..TxnRequest::default() }))?.into_inner();
