@@ -85,7 +85,7 @@ pub(crate) fn fill(cluster: &Cluster) -> anyhow::Result<Filled> {
         &["role", "add", "reader"],
         &["role", "grant-permission", "reader", "read", "key/", "--prefix"],
         &["role", "grant-permission", "reader", "readwrite", "own"],
-        &["role", "grant-permission", "reader", "write", "from", "to"],
+        &["role", "grant-permission", "reader", "write", "from", "frop"],
         &["user", "grant-role", "ana", "reader"],
         &["role", "add", "root"],
         &["user", "grant-role", "root", "root"],
@@ -94,7 +94,7 @@ pub(crate) fn fill(cluster: &Cluster) -> anyhow::Result<Filled> {
         ctl(cluster, words)?;
     }
     revisions.retain(|revision| *revision >= oldest);
-    let every = (revisions.len() / 8).max(1);
+    let every = (revisions.len() / 6).max(1);
     Ok(Filled { revisions: revisions.into_iter().rev().step_by(every).collect() })
 }
 
@@ -125,8 +125,6 @@ pub(crate) fn image(cluster: &Cluster, filled: &Filled) -> anyhow::Result<String
     ] {
         show(&mut image, words)?;
     }
-    let status = ctl(cluster, &[ROOT, "auth", "status"])?;
-    writeln!(image, "{}", status.trim())?;
     let oldest = filled.revisions.iter().min().context("revisions")?;
     let forgotten = ctl(cluster, &[ROOT, "get", "often", "--rev", "2"]);
     ensure!(
@@ -140,12 +138,18 @@ pub(crate) fn image(cluster: &Cluster, filled: &Filled) -> anyhow::Result<String
 pub(crate) fn leases(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     let list = ctl(cluster, &[ROOT, "lease", "list"])?;
     let mut shown = Vec::new();
-    for id in list.lines().skip(1).step_by(6) {
+    // They are listed in the order of their ends.
+    let mut ids: Vec<&str> = list.lines().skip(1).collect();
+    ids.sort_unstable();
+    for id in ids.into_iter().step_by(6) {
         let lease = ctl(cluster, &[ROOT, "lease", "timetolive", id.trim(), "--keys"])?;
         // `lease ID granted with TTL(50001s), remaining(49990s), attached keys([...])`
         let granted = lease.split(", remaining").next().unwrap_or_default();
         let keys = lease.split("attached keys").nth(1).context("keys")?;
-        shown.push(format!("{granted} {keys}"));
+        // etcd tells them in no order.
+        let mut keys: Vec<&str> = keys.trim().trim_matches(['(', ')', '[', ']']).split(' ').collect();
+        keys.sort_unstable();
+        shown.push(format!("{granted} {keys:?}"));
     }
     ensure!(!shown.is_empty(), "there are leases: {list}");
     shown.sort_unstable();
@@ -170,7 +174,6 @@ pub(crate) fn is_guarded(cluster: &Cluster) -> anyhow::Result<()> {
 /// The hashes of the history up to each revision.
 pub(crate) fn hashes(cluster: &Cluster, filled: &Filled) -> anyhow::Result<Vec<(u32, i64)>> {
     let hash = |revision: &i64| -> anyhow::Result<(u32, i64)> {
-        // `endpoint hashkv` is not asked who asks, at etcd.
         let revision = format!("--rev={revision}");
         let said = ctl(cluster, &[ROOT, "endpoint", "hashkv", &revision, "-w", "json"])?;
         let said: serde_json::Value = serde_json::from_str(&said)?;
