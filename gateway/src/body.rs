@@ -164,6 +164,8 @@ pub(crate) struct Upload {
     incoming: Option<Incoming>,
     /// The client sends it when it is told to, and nobody has told it.
     is_held_back: bool,
+    /// What a body that came in pieces holds until the request is answered: it is in memory for as long, in several forms.
+    share: Option<Share>,
 }
 
 impl Upload {
@@ -171,7 +173,7 @@ impl Upload {
     pub(crate) fn of(request: Request<Incoming>) -> (Request<()>, Self) {
         let (head, incoming) = request.into_parts();
         let is_held_back = head.version < Version::HTTP_2 && head.headers.contains_key(EXPECT);
-        (Request::from_parts(head, ()), Self { incoming: Some(incoming), is_held_back })
+        (Request::from_parts(head, ()), Self { incoming: Some(incoming), is_held_back, share: None })
     }
 
     /// The body, to be read piece by piece; `None` if it was read already.
@@ -188,7 +190,7 @@ impl Upload {
     /// All of it.
     pub(crate) async fn collect(&mut self, bytes_max: usize, shared: &Shared) -> Result<Bytes, BodyError> {
         let Some(mut incoming) = self.take() else { return Ok(Bytes::new()) };
-        let collecting = collect(&mut incoming, bytes_max, &shared.arriving);
+        let collecting = collect(&mut incoming, bytes_max, &shared.arriving, &mut self.share);
         let collected =
             within(shared.limits.body_time_max, collecting).await.unwrap_or(Err(BodyError::TooSlow));
         let meters = &shared.meters.limits;
@@ -197,6 +199,9 @@ impl Upload {
             Err(BodyError::TooSlow) => meters.slow_body.increment(1),
             Err(BodyError::TooLarge) => meters.large_body.increment(1),
             Err(BodyError::NoRoom) => meters.arriving_bytes.increment(1),
+        }
+        if collected.is_err() {
+            self.share = None;
         }
         if matches!(collected, Err(BodyError::TooLarge | BodyError::NoRoom)) {
             self.give_back(incoming);
@@ -239,9 +244,13 @@ pub(crate) async fn within<T>(time_max: Duration, future: impl Future<Output = T
     }
 }
 
-async fn collect(body: &mut Incoming, bytes_max: usize, budget: &Arc<Budget>) -> Result<Bytes, BodyError> {
+async fn collect(
+    body: &mut Incoming,
+    bytes_max: usize,
+    budget: &Arc<Budget>,
+    share: &mut Option<Share>,
+) -> Result<Bytes, BodyError> {
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
-    let mut share = None;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         if data.len() > bytes_max.saturating_sub(first.len() + rest.len()) {

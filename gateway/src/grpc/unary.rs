@@ -78,7 +78,9 @@ impl<'a> Call<'a> {
         A: Message,
         F: Future<Output = Result<A, Refusal>>,
     {
-        let reading = read(&mut self.body, self.shared, encoding);
+        // It is held until the call is answered.
+        let mut share = None;
+        let reading = read(&mut self.body, self.shared, encoding, &mut share);
         let message = within(self.shared.limits.body_time_max, reading).await.unwrap_or(Err(Missed::Time));
         let message = message.map_err(|missed| missed.refusal(self.shared))?;
         self.metadata.check(self.shared.member.as_ref()).await?;
@@ -124,9 +126,13 @@ impl From<Refusal> for Missed {
 }
 
 /// Reads the one message of a call, and to the end of the stream.
-async fn read(body: &mut Incoming, shared: &Shared, encoding: Encoding) -> Result<Bytes, Missed> {
+async fn read(
+    body: &mut Incoming,
+    shared: &Shared,
+    encoding: Encoding,
+    share: &mut Option<Share>,
+) -> Result<Bytes, Missed> {
     let (mut reader, mut bytes) = (Reader::new(shared.message_bytes_max, encoding), 0);
-    let mut share = None;
     let message = loop {
         let Some(piece) = next(body).await? else {
             let text = if reader.is_torn() { "unexpected EOF" } else { "EOF" };
