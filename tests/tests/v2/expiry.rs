@@ -184,7 +184,7 @@ fn times_go_on_while_leaders_change_and_members_restart() -> anyhow::Result<()> 
     cluster.wait_leader()?;
     let mut waits: Vec<V2> = addresses.iter().map(|address| V2::new(&[*address], LONG)).collect();
     for client in &mut waits {
-        let told = client.insist("GET", "/never/c", &[])?;
+        let told = client.insist("GET", "/never/c?quorum=true", &[])?;
         ensure!(told.node("ttl").as_i64().is_some_and(|ttl| (3_500..=3_600).contains(&ttl)), "{told:?}");
         for path in ["/later/b", "/dir"] {
             let gone = until(LONG, || (client.ask("GET", path, &[]).ok()?.code() == 100).then_some(()));
