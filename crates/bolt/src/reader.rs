@@ -69,12 +69,11 @@ impl<S: Seek> Reader<S> {
     /// Finds the newer of the two meta pages that is whole.
     pub fn open(source: S) -> Result<Self, BoltError> {
         let first = meta_at(&source, 0)?;
-        let second = match first.whole {
-            Some(first) => meta_at(&source, first.page_bytes)?.whole,
-            None => {
-                let at = |size| meta_at(&source, size).ok()?.whole.filter(|meta| meta.page_bytes == size);
-                page_sizes().find_map(at)
-            }
+        let second = if let Some(first) = first.whole {
+            meta_at(&source, first.page_bytes)?.whole
+        } else {
+            let at = |size| meta_at(&source, size).ok()?.whole.filter(|meta| meta.page_bytes == size);
+            page_sizes().find_map(at)
         };
         let metas = first.whole.into_iter().chain(second);
         let Some(meta) = metas.max_by_key(|meta| meta.transaction) else {
@@ -119,16 +118,16 @@ impl<S: Seek> Reader<S> {
         let mut buckets = self.buckets()?;
         while let Some(row) = buckets.next_row()? {
             if row.is_bucket && row.key == name {
-                let page = bucket_page(row.value).ok_or(self.bad(self.meta.root, "a bucket is cut short"))?;
+                let page = bucket_page(row.value).ok_or(bad(self.meta.root, "a bucket is cut short"))?;
                 return Rows::new(self, page).map(Some);
             }
         }
         Ok(None)
     }
+}
 
-    pub(crate) fn bad(&self, page: u64, what: &'static str) -> BoltError {
-        BoltError::Page { page, what }
-    }
+pub(crate) fn bad(page: u64, what: &'static str) -> BoltError {
+    BoltError::Page { page, what }
 }
 
 /// Where the tree of a bucket begins.

@@ -6,7 +6,7 @@ use crate::format::{
     BRANCH, DEPTH_MAX, ELEMENT_BYTES, HEADER_BYTES, IS_BUCKET, LEAF, PAGE_BYTES_MAX, take_u16, take_u32,
     take_u64,
 };
-use crate::reader::{BoltError, Reader, Seek};
+use crate::reader::{BoltError, Reader, Seek, bad};
 
 /// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl<'a, S: Seek> Rows<'a, S> {
             }
             let at = level.next;
             level.next += 1;
-            match level.element(at).ok_or(self.reader.bad(level.number, "an element points outside of it"))? {
+            match level.element(at).ok_or(bad(level.number, "an element points outside of it"))? {
                 Element::Child(child) => self.enter(child)?,
                 Element::Row { key, value, is_bucket } => {
                     let number = level.number;
@@ -90,7 +90,7 @@ impl<'a, S: Seek> Rows<'a, S> {
         let key = bytes.get(key.clone()).unwrap_or_default();
         let last = self.last.get_or_insert_default();
         if !key.is_empty() && *key <= **last {
-            return Err(self.reader.bad(number, "its keys are not in order"));
+            return Err(bad(number, "its keys are not in order"));
         }
         last.clear();
         last.extend_from_slice(key);
@@ -101,10 +101,10 @@ impl<'a, S: Seek> Rows<'a, S> {
         let meta = &self.reader.meta;
         self.visited += 1;
         if self.visited > meta.pages || self.levels.len() >= DEPTH_MAX {
-            return Err(self.reader.bad(number, "it is part of a circle"));
+            return Err(bad(number, "it is part of a circle"));
         }
         if number < 2 || number >= meta.pages {
-            return Err(self.reader.bad(number, "it is named and not there"));
+            return Err(bad(number, "it is named and not there"));
         }
         let offset = number * meta.page_bytes;
         let mut header = [0; HEADER_BYTES];
@@ -113,7 +113,7 @@ impl<'a, S: Seek> Rows<'a, S> {
         let pages = u64::from(overflow) + 1;
         let length = pages * meta.page_bytes;
         if pages > meta.pages - number || length > PAGE_BYTES_MAX {
-            return Err(self.reader.bad(number, "it is longer than there is room"));
+            return Err(bad(number, "it is longer than there is room"));
         }
         let mut bytes = vec![0; length as usize];
         self.reader.source.read_at(offset, &mut bytes)?;
@@ -126,18 +126,18 @@ impl<'a, S: Seek> Rows<'a, S> {
         let read =
             (take_u64(&mut header), take_u16(&mut header), take_u16(&mut header), take_u32(&mut header));
         let (Some(told), Some(flags), Some(count), Some(_)) = read else {
-            return Err(self.reader.bad(number, "it is cut short"));
+            return Err(bad(number, "it is cut short"));
         };
         if told != number {
-            return Err(self.reader.bad(number, "it has another number"));
+            return Err(bad(number, "it has another number"));
         }
         let is_leaf = match flags {
             LEAF => true,
             BRANCH => false,
-            _ => return Err(self.reader.bad(number, "it is no page of rows")),
+            _ => return Err(bad(number, "it is no page of rows")),
         };
         if !is_leaf && count == 0 {
-            return Err(self.reader.bad(number, "it leads nowhere"));
+            return Err(bad(number, "it leads nowhere"));
         }
         self.levels.push(Level { number, bytes, is_leaf, count: usize::from(count), next: 0 });
         Ok(())

@@ -9,6 +9,9 @@ use crate::format::{
     BRANCH, BUCKET_BYTES, ELEMENT_BYTES, FREELIST, HEADER_BYTES, IS_BUCKET, LEAF, META, Meta, PAGE_BYTES,
 };
 
+/// What fills a page up.
+const ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
+
 /// What the first time tells about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
@@ -137,7 +140,6 @@ impl<W: Write> Pages<'_, W> {
         let overflow = u32::try_from(pages - 1).map_err(|_| WriteError::Length(length))?;
         self.sink.write_all(&header(number, kind, count, overflow))?;
         self.sink.write_all(body)?;
-        const ZEROS: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
         self.sink.write_all(ZEROS.get(..whole - length).unwrap_or_default())?;
         *self.next += pages as u64;
         Ok(number)

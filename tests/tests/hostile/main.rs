@@ -37,10 +37,10 @@ fn a_member_bears_the_hostile_and_serves_who_behaves() -> anyhow::Result<()> {
     let before = target.election_count()?;
     let (told, half_open) = crowd::attack(&target, scale)?;
     let memory = target.memory_peak()?;
-    println!("{scale:?}: {told:?}, memory at most {} MiB", memory >> 20);
+    eprintln!("{scale:?}: {told:?}, memory at most {} MiB", memory >> 20);
     ensure!(target.is_running(), "the member ended:\n{}", target.log());
     ensure!(memory < MEMORY_MAX, "{} MiB", memory >> 20);
-    ensure!(target.election_count()? == before, "there was an election");
+    ensure!(target.election_count()? <= before, "there was an election");
     ensure!(told.behaved_failed == 0, "who behaved was refused {} times", told.behaved_failed);
     ensure!(told.large_done > 0, "no large request was served");
     ensure!(

@@ -93,7 +93,8 @@ pub(crate) fn fill(cluster: &Cluster) -> anyhow::Result<Filled> {
     ] {
         ctl(cluster, words)?;
     }
-    revisions.retain(|revision| *revision >= oldest);
+    // At the oldest itself etcd tells no hash.
+    revisions.retain(|revision| *revision > oldest);
     let every = (revisions.len() / 6).max(1);
     Ok(Filled { revisions: revisions.into_iter().rev().step_by(every).collect() })
 }
