@@ -121,13 +121,14 @@ impl Options {
 
 /// How many first bytes say that rows come one beside the other: the memory table then looks for the place of a row
 /// where it put the last one with these bytes, instead of from the top. `None` where rows come in any order, for which
-/// that costs more than it spares.
+/// that costs more than it spares. It remembers a place for each beginning that it meets, so there must be few of them.
 fn hinted_prefix(family: Family) -> Option<usize> {
     match family {
         // Each revision is greater than the one before.
         Family::Revisions => Some(1),
         // A few positions, written again and again: a newer row stands right before the older one of the same key.
-        Family::Meta => Some(32),
+        // Four bytes tell the kinds of rows apart, and not one lease from another.
+        Family::Meta => Some(4),
         Family::Keys | Family::V2 | Family::Members => None,
     }
 }
