@@ -195,6 +195,11 @@ impl Member {
         })
     }
 
+    /// Whether it has let go of the beginning of its raft log, so that who misses that gets a snapshot.
+    pub fn has_released_log(&self) -> bool {
+        !self.data_dir().join("member/wal/00000001.seg").exists()
+    }
+
     /// The folder of the member: its log, and its data beside it.
     pub fn folder(&self) -> &Path {
         self.process.folder()

@@ -329,8 +329,11 @@ fn a_member_that_was_away_sees_the_same_after_a_snapshot() -> anyhow::Result<()>
     v3.put("/reg/from/v3", "z")?;
     // Outside of what v2 shows, and enough that the log is released.
     let large = "x".repeat(1 << 20);
-    for number in 0..80 {
-        v3.put(&format!("/large/{number}"), &large)?;
+    let mut number = 0;
+    while number < 80 || [leader, one].iter().any(|at| !stage.cluster.member(*at).has_released_log()) {
+        ensure!(number < 2000, "the log is never released");
+        v3.put(&format!("/large/{}", number % 80), &large)?;
+        number += 1;
     }
     let read = |member: usize| {
         let mut client = V2::new(&[stage.addresses[member]], LONG);
