@@ -17,6 +17,7 @@ mod reader;
 mod identity;
 mod record;
 mod recover;
+mod search;
 
 mod index;
 mod supply;

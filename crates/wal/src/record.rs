@@ -6,6 +6,8 @@
 //! INVARIANT: a checksum is seeded by the log's identity, its secret salt and the segment id, so that bytes of
 //! another log, of an earlier life of the file, or chosen by a client never pass as a record.
 
+use std::ops::Range;
+
 use bytes::Buf;
 
 use crate::identity::Identity;
@@ -124,22 +126,41 @@ pub(crate) fn claims(bytes: &[u8], id: u32) -> bool {
     u32_at(bytes, 8) == Some(id)
 }
 
-/// The record at the front of `bytes`, if it is whole, of segment `id`, and its checksum is right.
-pub(crate) fn parse(bytes: &[u8], seed: Seed, id: u32) -> Option<Record<'_>> {
-    // The cheap comparisons come first: the search behind a bad record tries every eighth byte.
+/// What stands at the front of some bytes and says that it is a record, before its checksum was looked at.
+pub(crate) struct Suspect {
+    pub(crate) chain: u32,
+    pub(crate) synced: u32,
+    length: usize,
+    /// What the checksum is of.
+    pub(crate) covered: Range<usize>,
+}
+
+/// What claims to be a whole record of segment `id` at the front of `bytes`.
+pub(crate) fn suspect(bytes: &[u8], id: u32) -> Option<Suspect> {
     if u32_at(bytes, 8)? != id || *bytes.get(20)? == 0 {
         return None;
     }
     let length = u32_at(bytes, 16)? as usize;
     let total = padded(length);
-    let chain = u32_at(bytes, 0)?;
-    if crc32c::crc32c_append(seed.segment(id), bytes.get(4..total)?) != chain {
+    (total <= bytes.len()).then_some(Suspect {
+        chain: u32_at(bytes, 0)?,
+        synced: u32_at(bytes, 12)?,
+        length,
+        covered: 4..total,
+    })
+}
+
+/// The record at the front of `bytes`, if it is whole, of segment `id`, and its checksum is right.
+pub(crate) fn parse(bytes: &[u8], seed: Seed, id: u32) -> Option<Record<'_>> {
+    let Suspect { chain, synced, length, covered } = suspect(bytes, id)?;
+    let total = covered.end;
+    if crc32c::crc32c_append(seed.segment(id), bytes.get(covered)?) != chain {
         return None;
     }
     Some(Record {
         chain,
         previous: u32_at(bytes, 4)?,
-        synced: u32_at(bytes, 12)?,
+        synced,
         kind: *bytes.get(20)?,
         payload: bytes.get(HEAD_BYTES..HEAD_BYTES + length)?,
         total,

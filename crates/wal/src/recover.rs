@@ -14,8 +14,9 @@ use crate::identity::{Identity, META, META_NEW};
 use crate::index::{Index, Place, Segment};
 use crate::log::Config;
 use crate::record::{
-    ALIGN, HardState, Kind, Mark, Payload, Record, Seed, Start, chain, claims, parse, put_record, start_bytes,
+    HardState, Kind, Mark, Payload, Record, Seed, Start, chain, claims, parse, put_record, start_bytes,
 };
+use crate::search::finds_synced;
 use crate::supply::{SEGMENT_NEW, is_spare, segment_id, segment_name};
 
 /// The first segment of a log is small, so that a new member starts at once; the thread makes the large ones.
@@ -305,12 +306,8 @@ impl<'a> Scan<'a> {
 
     /// Looks behind `tail` for a record that was written after what stands at `tail` had been synced.
     fn refuse_if_synced(&self, id: u32, bytes: &[u8], tail: usize) -> Result<(), OpenError> {
-        let mut at = tail.next_multiple_of(ALIGN);
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            if parse(rest, self.seed, id).is_some_and(|record| record.synced as usize > tail) {
-                return Err(damaged(id, tail as u64, "a bad record before data that was synced later"));
-            }
-            at += ALIGN;
+        if finds_synced(bytes, tail, self.seed, id) {
+            return Err(damaged(id, tail as u64, "a bad record before data that was synced later"));
         }
         Ok(())
     }
