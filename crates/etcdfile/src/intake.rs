@@ -77,6 +77,11 @@ pub fn take_etcd(file: &Reader<impl Seek>, store: &Store) -> Result<Taken, Intak
     Ok(Taken { index, term: meta.term, revision })
 }
 
+/// The last entry of etcd's log that is in `file`.
+pub fn index_in(file: &Reader<impl Seek>) -> Result<Index, IntakeError> {
+    Ok(read_meta(file)?.index)
+}
+
 #[derive(Default)]
 struct Meta {
     index: Index,

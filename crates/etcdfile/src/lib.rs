@@ -14,6 +14,6 @@ mod revision;
 mod sealed;
 
 pub use digest::{Digest, digest};
-pub use intake::{IntakeError, Taken, take_etcd};
+pub use intake::{IntakeError, Taken, index_in, take_etcd};
 pub use outgo::{OutgoError, write};
 pub use sealed::{head, take_sealed};

@@ -52,9 +52,10 @@ pub enum FolderError {
     },
     /// It holds etcd's files.
     #[error(
-        "the data folder {} was written by etcd, whose files Kvorum does not go on with: give another folder with \
-         --data-dir, into which `kvorumctl snapshot restore` puts what `etcdctl snapshot save` made; nothing was changed",
-        path.display()
+        "the data folder {0} was written by etcd, whose files Kvorum does not go on with; nothing was changed. Stop \
+         etcd, take what is in it into a new folder with `kvorumctl snapshot restore --from-data-dir {0} --data-dir \
+         NEW_FOLDER` (with --name, --initial-cluster and --initial-advertise-peer-urls as those of this member), and \
+         start with --data-dir NEW_FOLDER", path.display()
     )]
     Etcd {
         /// The folder.
@@ -331,7 +332,7 @@ mod tests {
         check(&[("member/snap/db", "")], "the data folder DATA was written by etcd, ");
         check(
             &[("member/wal/0000000000000000-0000000000000000.wal", "")],
-            "the data folder DATA was written by etcd, whose files Kvorum does not go on with: give another folder",
+            "the data folder DATA was written by etcd, whose files Kvorum does not go on with; nothing was changed. Stop etcd",
         );
         check(
             &[("member/photos/cat", "")],

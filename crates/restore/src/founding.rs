@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use apply::{Machine, Position, RefoundError};
 use etcdfile::IntakeError;
+use etcdfolder::EtcdFolder;
 use folder::FolderError;
 use snap::{ArchiveHead, unpack, verify};
 use store::{Options, Store, StoreError};
@@ -87,6 +88,12 @@ pub enum RestoreError {
     /// A file of etcd's.
     #[error("cannot make a database of the file")]
     Intake(#[source] IntakeError),
+    /// A data folder of etcd's.
+    #[error(transparent)]
+    EtcdFolder(#[from] etcdfolder::FolderError),
+    /// What is in that.
+    #[error("cannot make a database of etcd's data folder")]
+    Take(#[from] etcdfolder::TakeError),
     /// It cannot be handed on.
     #[error("the snapshot cannot found a cluster")]
     Refound(#[from] RefoundError),
@@ -113,8 +120,29 @@ pub fn restore(source: &mut Source, plan: &Plan) -> Result<Restored, RestoreErro
         Form::Archive => drop(source.pass(|archive| verify(archive))?),
         Form::Bolt => source.check_bolt(plan.skip_hash_check)?,
     }
+    make_or_leave(is_new, plan, |received| match source.form() {
+        Form::Archive => take_archive(source, received, plan),
+        Form::Bolt => source.take_bolt(received),
+    })
+}
+
+/// Makes the data folder of `plan` out of that of an etcd that has stopped, whose log may be elsewhere.
+pub fn restore_folder(folder: &Path, log: Option<&Path>, plan: &Plan) -> Result<Restored, RestoreError> {
+    let is_new = check_free(&plan.data_dir)?;
+    let folder = EtcdFolder::open(folder, log)?;
+    make_or_leave(is_new, plan, |received| {
+        let position = etcdfolder::take(&folder, &Arc::new(open(received)?))?;
+        Ok(Origin::Etcd(position))
+    })
+}
+
+fn make_or_leave(
+    is_new: bool,
+    plan: &Plan,
+    take: impl FnOnce(&Path) -> Result<Origin, RestoreError>,
+) -> Result<Restored, RestoreError> {
     let draft = plan.data_dir.join(DRAFT);
-    let made = make(source, plan, &draft);
+    let made = make(take, plan, &draft);
     if made.is_err() {
         // What stays is seen by its name not to be whole.
         let _left = fs::remove_dir_all(&draft);
@@ -138,21 +166,26 @@ fn check_free(path: &Path) -> Result<bool, RestoreError> {
     }
 }
 
-fn make(source: &mut Source, plan: &Plan, draft: &Path) -> Result<Restored, RestoreError> {
+fn take_archive(source: &mut Source, received: &Path, plan: &Plan) -> Result<Origin, RestoreError> {
+    let head = source.pass(|archive| unpack(archive, received)).map_err(|error| match error {
+        // It was just read to its end, so that this is the other side.
+        SourceError::Io { source, .. } => RestoreError::Disk { path: plan.data_dir.clone(), source },
+        other => other.into(),
+    })?;
+    Ok(Origin::Kvorum(head))
+}
+
+/// `take` makes a database in a folder that is not there.
+fn make(
+    take: impl FnOnce(&Path) -> Result<Origin, RestoreError>,
+    plan: &Plan,
+    draft: &Path,
+) -> Result<Restored, RestoreError> {
     let on_disk = |source| RestoreError::Disk { path: plan.data_dir.clone(), source };
     let folder = folder::open(draft)?;
     let generations = folder.generations();
     let received = generations.snap().join(RECEIVED);
-    let origin = match source.form() {
-        Form::Archive => Origin::Kvorum(source.pass(|archive| unpack(archive, &received)).map_err(
-            |error| match error {
-                // It was just read to its end, so that this is the other side.
-                SourceError::Io { source, .. } => on_disk(source),
-                other => other.into(),
-            },
-        )?),
-        Form::Bolt => source.take_bolt(&received)?,
-    };
+    let origin = take(&received)?;
     let position = origin.position();
     let database = generations.adopt(&received, position.index)?;
     let restored = change(&database, origin, plan)?;

@@ -14,6 +14,6 @@ mod plan;
 mod source;
 
 pub use digest::{Digest, DigestError, digest};
-pub use founding::{Origin, RestoreError, Restored, restore};
+pub use founding::{Origin, RestoreError, Restored, restore, restore_folder};
 pub use plan::{Plan, PlanError};
 pub use source::{Sight, Source, SourceError};

@@ -24,6 +24,7 @@ mod past;
 mod record;
 mod row;
 mod slots;
+mod transfer;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use keyspace::Keyspace;
 pub use load::OpenError;
 pub use row::Damage;
 use row::Rows;
+pub use transfer::{stage_index, stage_node};
 
 /// Where the index of an empty keyspace stands: a fresh etcd of one member has spent three on its own affairs
 /// before the first client comes.

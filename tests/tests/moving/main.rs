@@ -2,5 +2,6 @@
 //! answers at every revision, the same leases and the same users.
 
 mod data;
+mod folders;
 mod place;
 mod snapshots;

@@ -17,7 +17,7 @@ pub(crate) enum Snapshot {
     /// Checks a snapshot and says what is in it.
     Status(status::Status),
     /// Makes the data folder of a member of a new cluster out of a snapshot.
-    Restore(restore::Restore),
+    Restore(Box<restore::Restore>),
 }
 
 impl Snapshot {

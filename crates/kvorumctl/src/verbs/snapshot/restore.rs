@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use restore::{Origin, Plan, RestoreError, Sight, Source, SourceError, restore};
+use restore::{Origin, Plan, RestoreError, Sight, Source, SourceError, restore, restore_folder};
 use stdx::chain;
 
 use super::work::watched;
@@ -42,6 +42,12 @@ pub(crate) struct Restore {
     /// By how much the revision is raised, so that it is beyond all that clients have seen.
     #[arg(long, value_name = "N")]
     bump_revision: Option<u64>,
+    /// Takes the data folder of an etcd that has stopped, v2's tree and its log too, instead of a snapshot.
+    #[arg(long, value_name = "FOLDER")]
+    from_data_dir: Option<PathBuf>,
+    /// Where that etcd's log is, if it is not in its data folder.
+    #[arg(long, value_name = "FOLDER", requires = "from_data_dir")]
+    from_wal_dir: Option<PathBuf>,
     /// Forgets all history before the raised revision, so that watches begin again; has to stand with --bump-revision.
     #[arg(long)]
     mark_compacted: bool,
@@ -49,14 +55,23 @@ pub(crate) struct Restore {
 
 impl Restore {
     pub(crate) async fn run(self, _session: &Session) -> Done {
-        let [name] = self.args.as_slice() else {
-            return Err(Failure::arguments("snapshot restore requires exactly one argument"));
-        };
         let plan = self.plan()?;
         let sight = Sight::default();
-        let mut source = Source::open(Path::new(name), sight.clone()).map_err(|error| refused(&error))?;
-        let bytes = source.bytes();
-        let (done, plan) = watched(bytes * 2, sight, move || (restore(&mut source, &plan), plan)).await?;
+        let (name, (done, plan)) = match (self.from_data_dir, self.args.as_slice()) {
+            (Some(folder), []) => {
+                let (name, log) = (folder.display().to_string(), self.from_wal_dir);
+                let work = move || (restore_folder(&folder, log.as_deref(), &plan), plan);
+                (name, watched(0, sight, work).await?)
+            }
+            (None, [name]) => {
+                let mut source =
+                    Source::open(Path::new(name), sight.clone()).map_err(|error| refused(&error))?;
+                let bytes = source.bytes();
+                let work = move || (restore(&mut source, &plan), plan);
+                (name.clone(), watched(bytes * 2, sight, work).await?)
+            }
+            _ => return Err(Failure::arguments("snapshot restore requires exactly one argument")),
+        };
         let restored = done.map_err(|error| match &error {
             RestoreError::Source(SourceError::Stopped) => {
                 let text = format!("stopped: nothing was restored, {} is as it was", plan.data_dir.display());
