@@ -46,6 +46,8 @@ pub struct Connection {
     pub is_encrypted: bool,
     /// It came to a listener that is for metrics and health alone.
     pub is_monitor: bool,
+    /// It came to a gateway that does not answer v3's JSON form.
+    pub is_json_shut: bool,
 }
 
 /// What all connections share.
@@ -87,6 +89,7 @@ pub struct Gateway {
     server: auto::Builder<TokioExecutor>,
     lanes: Arc<[Handle]>,
     is_monitor: bool,
+    is_json_shut: bool,
 }
 
 impl Gateway {
@@ -118,7 +121,14 @@ impl Gateway {
             server: server(&limits),
             lanes: lanes.into(),
             is_monitor: false,
+            is_json_shut: false,
         }
+    }
+
+    /// The same without v3's JSON form, as etcd's `--enable-grpc-gateway=false` wants it.
+    #[must_use]
+    pub fn without_json(self) -> Self {
+        Self { is_json_shut: true, ..self }
     }
 
     /// The same for a listener that serves metrics and health, and nothing else.
@@ -205,9 +215,12 @@ impl Gateway {
             Ok(stream) => stream,
             Err(error) => return debug!(%error, "the connection was gone at once"),
         };
-        let is_monitor = self.is_monitor;
+        let (is_monitor, is_json_shut) = (self.is_monitor, self.is_json_shut);
         match tls {
-            None => self.speak(stream, Connection { is_monitor, ..Connection::default() }, leave).await,
+            None => {
+                let connection = Connection { is_monitor, is_json_shut, ..Connection::default() };
+                self.speak(stream, connection, leave).await;
+            }
             Some(tls) => {
                 // In a box, since without TLS nobody needs its room.
                 let handshake =
@@ -215,7 +228,7 @@ impl Gateway {
                 if let Some(Session { stream, peer_name }) = handshake.await {
                     Box::pin(self.speak(
                         stream,
-                        Connection { peer_name, is_encrypted: true, is_monitor },
+                        Connection { peer_name, is_encrypted: true, is_monitor, is_json_shut },
                         leave,
                     ))
                     .await;

@@ -103,6 +103,9 @@ async fn route(
         return if is_served { plain::answer(shared, path, &request).await } else { not_found() };
     }
     if let Some(path) = path.strip_prefix("/v3").filter(|path| path.starts_with('/')) {
+        if connection.is_json_shut {
+            return not_found();
+        }
         // Else its owner might think that it counts.
         if connection.peer_name.as_ref().is_some_and(|name| !name.is_empty()) && shared.member.guards() {
             return error(StatusCode::BAD_REQUEST, NAME_IGNORED);

@@ -5,7 +5,7 @@
 //!   member/           0700
 //!     lock            held (flock) while a member runs; its text is the process id, for people
 //!     format          one line: "kvorum 1"
-//!     wal/ db/ snap/  and what `generation` puts beside `db`
+//!     wal/ db/ snap/  `wal` may be a link to a folder on another disk; and what `generation` puts beside `db`
 //! ```
 //!
 //! It never touches what is not ours: a folder that somebody else wrote is refused before the first change.
@@ -78,6 +78,21 @@ pub enum FolderError {
         /// The path.
         path: PathBuf,
     },
+    /// The log is not where it should be.
+    #[error("--wal-dir says {}, and the log of this member is in {}: give that path, or stop the member and move the \
+             files there", wanted.display(), found.display())]
+    LogElsewhere {
+        /// Where it should be.
+        wanted: PathBuf,
+        /// Where it is.
+        found: PathBuf,
+    },
+    /// There is something where the log should be.
+    #[error("the folder {} of --wal-dir is not empty, and there is no member yet whose log it could be: give an empty one", path.display())]
+    LogInTheWay {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A newer version wrote it.
     #[error(
         "the data folder {} was written by a newer Kvorum (format {found}, this one knows {FORMAT}): start that \
@@ -113,6 +128,11 @@ pub enum FolderError {
 
 /// Takes the folder at `path` for this process, and makes it if it is not there.
 pub fn open(path: &Path) -> Result<Folder, FolderError> {
+    open_with_log(path, None)
+}
+
+/// The same with the log in another folder, to which a link leads. Without one it is where it was.
+pub fn open_with_log(path: &Path, log: Option<&Path>) -> Result<Folder, FolderError> {
     make_or_check(path)?;
     let member = path.join("member");
     refuse_foreign(path, &member)?;
@@ -121,6 +141,9 @@ pub fn open(path: &Path) -> Result<Folder, FolderError> {
     let fresh = !is_marked(path, &member)?;
     if fresh {
         write_mark(&member)?;
+    }
+    if let Some(log) = log {
+        place_log(&member, log)?;
     }
     for room in ROOMS {
         make(&member.join(room))?;
@@ -165,6 +188,25 @@ fn make_or_check(path: &Path) -> Result<(), FolderError> {
         Err(error) if error.kind() == ErrorKind::NotFound => make_durably(path),
         Err(error) => Err(failed("read the data folder", path)(error)),
     }
+}
+
+/// Makes `wal` a link to this folder, unless it is one.
+fn place_log(member: &Path, log: &Path) -> Result<(), FolderError> {
+    let at = member.join("wal");
+    make_durably(log)?;
+    let wanted = log.canonicalize().map_err(failed("find the folder", log))?;
+    if let Ok(found) = at.canonicalize() {
+        if found == wanted {
+            return Ok(());
+        }
+        // It is the empty one of a start that came no further, or it has the log.
+        fs::remove_dir(&at).map_err(|_| FolderError::LogElsewhere { wanted: wanted.clone(), found })?;
+    }
+    let mut entries = fs::read_dir(&wanted).map_err(failed("read the folder", &wanted))?;
+    if entries.next().is_some() {
+        return Err(FolderError::LogInTheWay { path: wanted });
+    }
+    std::os::unix::fs::symlink(&wanted, &at).map_err(failed("make the link", &at))
 }
 
 pub(crate) fn make(path: &Path) -> Result<(), FolderError> {
@@ -379,5 +421,22 @@ mod tests {
         assert!(has_log(&path));
         let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(&folder.wal())), (0o700, 0o700));
+    }
+
+    #[test]
+    fn a_log_may_lie_elsewhere_and_is_found_again() {
+        let parent = tempfile::tempdir().expect("a folder for the test");
+        let [data, log, other] = ["data", "log", "other"].map(|name| parent.path().join(name));
+        drop(open_with_log(&data, Some(&log)).expect("made"));
+        let folder = open_with_log(&data, Some(&log)).expect("there already");
+        fs::write(folder.wal().join("segment"), "x").expect("written");
+        assert_eq!(fs::read_to_string(log.join("segment")).expect("it lies there"), "x");
+        assert!(has_log(&data));
+        drop(folder);
+        drop(open(&data).expect("the link leads there"));
+        let refused = open_with_log(&data, Some(&other)).expect_err("the log is not there");
+        assert!(matches!(refused, FolderError::LogElsewhere { .. }), "{refused}");
+        let refused = open_with_log(&parent.path().join("new"), Some(&log)).expect_err("it is another's");
+        assert!(matches!(refused, FolderError::LogInTheWay { .. }), "{refused}");
     }
 }

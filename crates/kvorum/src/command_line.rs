@@ -5,12 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use members::{MemberUrl, UrlError};
-
-pub(crate) use stdx::parse_duration;
-
-use crate::flags::{Effect, FLAGS, Flag, Kind};
-use crate::gates::Gates;
+use crate::flags::{FORGOTTEN, Flag, Kind};
+use crate::settings::{Notice, Origin, Settings};
+use crate::values::{check, parse_bool};
 
 /// What the caller wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,62 +29,6 @@ pub enum CommandLineError {
     /// Each word is right and together they are wrong. Exit status 1.
     #[error("{0}")]
     Verify(String),
-}
-
-/// Something to say as soon as there is a log.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A variable set a flag.
-    VariableUsed {
-        /// Its name.
-        name: String,
-        /// What it said.
-        value: String,
-    },
-    /// A variable looks as if it should, and does not.
-    VariableUnknown {
-        /// Its name.
-        name: String,
-        /// What it said.
-        value: String,
-    },
-    /// A flag was set that does nothing here.
-    FlagIgnored {
-        /// The flag.
-        name: &'static str,
-        /// Why that is harmless.
-        reason: &'static str,
-    },
-}
-
-/// What was set, by flag; each value passed the check of its kind.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    given: BTreeMap<&'static str, String>,
-    /// What to say about them.
-    pub notices: Vec<Notice>,
-}
-
-impl Settings {
-    /// What was set, or the default.
-    pub fn value(&self, name: &str) -> &str {
-        let default = || Flag::named(name).map_or("", |flag| flag.default);
-        self.given.get(name).map_or_else(default, String::as_str)
-    }
-
-    /// Whether somebody set it.
-    pub fn is_given(&self, name: &str) -> bool {
-        self.given.contains_key(name)
-    }
-
-    fn set(&mut self, flag: &'static Flag, value: String) {
-        if let Effect::Ignored(reason) = flag.effect
-            && !self.is_given(flag.name)
-        {
-            self.notices.push(Notice::FlagIgnored { name: flag.name, reason });
-        }
-        self.given.insert(flag.name, value);
-    }
 }
 
 /// Reads the arguments (without the program's name), then the environment.
@@ -114,10 +55,13 @@ pub fn parse(
             }
             (_, Some(flag)) => {
                 let value = value(flag, attached, &mut words)?;
-                settings.set(flag, value);
+                settings.set(flag, value, Origin::Flag);
             }
             ("h" | "help", None) => return Ok(Wish::Help),
-            (name, None) => return Err(usage(format!("flag provided but not defined: -{name}"))),
+            (name, None) => match forgotten(name) {
+                Some(name) => settings.notices.push(Notice::FlagForgotten { name }),
+                None => return Err(usage(format!("flag provided but not defined: -{name}"))),
+            },
         }
     }
     if version {
@@ -125,46 +69,6 @@ pub fn parse(
     }
     read_environment(&mut settings, environment.into_iter().collect())?;
     Ok(Wish::Run(settings))
-}
-
-/// etcd's `true` and `false`, which are Go's.
-pub(crate) fn parse_bool(word: &str) -> Option<bool> {
-    match word {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// A number as Go writes them: decimal, or with `0x`, `0o`, `0b` or a leading zero before it.
-pub(crate) fn parse_unsigned(word: &str) -> Option<u64> {
-    let (digits, radix) = match word.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (word.get(2..)?, 16),
-        [b'0', b'o' | b'O', ..] => (word.get(2..)?, 8),
-        [b'0', b'b' | b'B', ..] => (word.get(2..)?, 2),
-        [b'0', _, ..] => (word.get(1..)?, 8),
-        _ => (word, 10),
-    };
-    // `from_str_radix` takes a plus sign, which Go does not.
-    if digits.starts_with('+') { None } else { u64::from_str_radix(digits, radix).ok() }
-}
-
-/// The same with a sign before it.
-pub(crate) fn parse_signed(word: &str) -> Option<i64> {
-    match word.strip_prefix('-') {
-        Some(digits) => 0_i64.checked_sub_unsigned(parse_unsigned(digits)?),
-        None => i64::try_from(parse_unsigned(word.strip_prefix('+').unwrap_or(word))?).ok(),
-    }
-}
-
-/// URLs with commas between them, sorted, each once. Nothing at all is an empty list.
-pub(crate) fn parse_urls(list: &str) -> Result<Vec<MemberUrl>, UrlError> {
-    if list.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut urls = members::parse_urls(list.split(','))?;
-    urls.dedup();
-    Ok(urls)
 }
 
 enum Word<'a> {
@@ -206,48 +110,37 @@ fn value(
     }
 }
 
-fn check(flag: &Flag, value: &str) -> Result<(), String> {
-    let number = |parsed: bool| if parsed { Ok(()) } else { Err("parse error".to_owned()) };
-    match flag.kind {
-        Kind::Text => Ok(()),
-        Kind::Bool => number(parse_bool(value).is_some()),
-        Kind::Unsigned => number(parse_unsigned(value).is_some()),
-        Kind::Signed => number(parse_signed(value).is_some()),
-        Kind::Duration => number(parse_duration(value).is_some()),
-        Kind::Gates => Gates::read(value).map(drop),
-        // Where none is a choice.
-        Kind::Urls if value.is_empty() && flag.default.is_empty() => Ok(()),
-        Kind::Urls => parse_urls(value).map(drop).map_err(|error| error.to_string()),
-        Kind::Choice(words) if words.contains(&value) => Ok(()),
-        Kind::Choice(_) => Err("invalid value".to_owned()),
-    }
-}
-
 fn read_environment(
     settings: &mut Settings,
     mut variables: BTreeMap<String, String>,
 ) -> Result<(), CommandLineError> {
-    for flag in FLAGS {
+    for flag in Flag::all() {
         let name = flag.variable();
         let Some(value) = variables.remove(&name) else { continue };
-        if settings.is_given(flag.name) {
-            return Err(CommandLineError::Verify(format!(
-                "conflicting environment variable {name:?} is shadowed by corresponding command-line flag \
-                 (either unset environment variable or disable flag))"
-            )));
-        }
         if value.is_empty() {
             continue;
         }
         check(flag, &value).map_err(|reason| {
             CommandLineError::Verify(format!("invalid value {value:?} for {name}: {reason}"))
         })?;
-        settings.notices.push(Notice::VariableUsed { name, value: value.clone() });
-        settings.set(flag, value);
+        if !settings.is_given(flag.name) {
+            let value = if flag.is_secret() { "(not shown)".to_owned() } else { value.clone() };
+            settings.notices.push(Notice::VariableUsed { name: name.clone(), value });
+        }
+        settings.set(flag, value, Origin::Variable(name));
     }
-    let unknown = variables.into_iter().filter(|(name, _)| name.starts_with("ETCD_"));
-    settings.notices.extend(unknown.map(|(name, value)| Notice::VariableUnknown { name, value }));
+    for name in variables.into_keys().filter(|name| name.starts_with("ETCD_")) {
+        let word = name["ETCD_".len()..].to_ascii_lowercase().replace('_', "-");
+        settings.notices.push(match forgotten(&word) {
+            Some(name) => Notice::FlagForgotten { name },
+            None => Notice::VariableUnknown { name },
+        });
+    }
     Ok(())
+}
+
+fn forgotten(name: &str) -> Option<&'static str> {
+    FORGOTTEN.into_iter().find(|forgotten| *forgotten == name)
 }
 
 fn usage(text: String) -> CommandLineError {

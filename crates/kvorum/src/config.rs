@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use bootstrap::Source;
 use members::{MemberUrl, UrlError};
-use telemetry::{LogLevel, LogOutput};
+use telemetry::{LogFormat, LogLevel, LogOutput, LogSettings, Rotation};
 use types::Limits;
 
-use crate::command_line::{Settings, parse_bool, parse_duration, parse_unsigned, parse_urls};
-use crate::flags::Flag;
+use crate::flags::{Effect, Flag, Kind};
 use crate::gates::Gates;
 use crate::security::{BadFlags, Security};
+use crate::settings::{Origin, Settings};
+use crate::values::{parse_bool, parse_bytes, parse_count_of, parse_time, parse_unsigned, parse_urls};
+
+/// Why a value can be read.
+const CHECKED: &str = "the command line checked it";
 
 /// Everything that a member needs to know before it starts.
 #[derive(Debug)]
@@ -23,8 +27,12 @@ pub struct Config {
     pub name: String,
     /// The folder that holds everything.
     pub data_dir: PathBuf,
+    /// Where the log is, if not in the folder.
+    pub wal_dir: Option<PathBuf>,
     /// Where clients are heard.
     pub listen_client_urls: Vec<MemberUrl>,
+    /// Where clients are heard beside.
+    pub listen_client_http_urls: Vec<MemberUrl>,
     /// Where metrics and health are served beside.
     pub listen_metrics_urls: Vec<MemberUrl>,
     /// Where clients reach it.
@@ -39,6 +47,10 @@ pub struct Config {
     pub initial_state: InitialState,
     /// Goes into ids.
     pub token: String,
+    /// Whether several processes may listen on one port.
+    pub reuse_port: bool,
+    /// Whether v3's JSON form is answered.
+    pub json_is_served: bool,
     /// Whether v2 is served.
     pub enable_v2: bool,
     /// v2 shows v3's keys below this prefix.
@@ -81,10 +93,14 @@ pub struct Config {
     pub bcrypt_cost: u64,
     /// Whether to go on alone.
     pub force_new_cluster: bool,
-    /// What the log leaves out.
-    pub log_level: LogLevel,
-    /// Where it goes.
-    pub log_outputs: Vec<LogOutput>,
+    /// The log.
+    pub log: LogSettings,
+    /// Whether calls of gRPC are timed by method.
+    pub rpc_times_by_method: bool,
+    /// What takes longer to apply is slow.
+    pub slow_apply: Duration,
+    /// Requests that take longer are told in the log.
+    pub slow_request: Duration,
 }
 
 /// What the first start does.
@@ -188,15 +204,21 @@ pub enum ConfigError {
     #[error("--v2-bridge-prefix requires --enable-v2")]
     BridgeWithoutV2,
     /// One setting under two names.
-    #[error(
-        "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time, please use --corrupt-check-time only"
-    )]
-    TwoNames,
-    /// Both names of a setting.
-    #[error(
-        "cannot set --experimental-watch-progress-notify-interval and --watch-progress-notify-interval at the same time, please use --watch-progress-notify-interval only"
-    )]
-    TwoProgressNames,
+    #[error("cannot set --{older} and --{newer} at the same time, please use --{newer} only")]
+    TwoNames {
+        /// The one that went.
+        older: &'static str,
+        /// The one that came.
+        newer: &'static str,
+    },
+    /// A flag that is not offered, and whose silence could do harm.
+    #[error("--{flag} is not offered: {reason}")]
+    Refused {
+        /// Which.
+        flag: &'static str,
+        /// Why.
+        reason: &'static str,
+    },
     /// Tokens that nobody could make.
     #[error(transparent)]
     AuthToken(auth::tokens::OptionsError),
@@ -206,34 +228,39 @@ pub enum ConfigError {
     /// Two places of which one is a name for the other.
     #[error("multi logoutput for \"default\" is not supported yet")]
     LogOutputs,
-    /// A place that is known and not offered.
-    #[error(
-        "--log-outputs has {0:?}, which this version of Kvorum does not offer; give stderr, stdout or a path"
-    )]
-    LogOutputNotOffered(String),
+    /// A place without a name.
+    #[error("--log-outputs names an empty place; give stderr, stdout, systemd/journal or a path")]
+    LogOutputEmpty,
+    /// Files that would follow one another, and not one file.
+    #[error("--log-outputs requires a single file path when --log-rotate-config-json is defined")]
+    RotationNeedsOneFile,
+    /// What is said of them.
+    #[error("--log-rotation-config-json: {0}")]
+    Rotation(String),
 }
 
 impl Config {
     /// Reads settings, each of which the command line has checked by itself.
     pub fn read(settings: &Settings) -> Result<Self, ConfigError> {
-        if settings.is_given("listen-client-urls") && !settings.is_given("advertise-client-urls") {
-            return Err(ConfigError::AdvertiseMissing);
-        }
+        refuse_contradictions(settings)?;
         let name = settings.value("name").to_owned();
         let data_dir = match settings.value("data-dir") {
             "" => format!("{name}.etcd").into(),
             folder => folder.into(),
         };
         let (heartbeat, election) = ticks(settings)?;
+        let request_bytes_max = bytes(settings, "max-request-bytes");
         let limits = Limits {
-            request_bytes_max: size(settings, "max-request-bytes"),
+            request_bytes_max: usize::try_from(request_bytes_max).unwrap_or(usize::MAX),
             txn_ops_max: size(settings, "max-txn-ops"),
         };
         let state = settings.value("initial-cluster-state");
         let gates = gates(settings);
         Ok(Self {
             data_dir,
+            wal_dir: Some(settings.value("wal-dir")).filter(|path| !path.is_empty()).map(PathBuf::from),
             listen_client_urls: listened(settings, "listen-client-urls")?,
+            listen_client_http_urls: listened(settings, "listen-client-http-urls")?,
             listen_metrics_urls: listened(settings, "listen-metrics-urls")?,
             advertise_client_urls: advertised(settings, "advertise-client-urls")?,
             listen_peer_urls: listened(settings, "listen-peer-urls")?,
@@ -241,6 +268,8 @@ impl Config {
             initial: initial_source(settings)?,
             initial_state: if state == "existing" { InitialState::Existing } else { InitialState::New },
             token: settings.value("initial-cluster-token").to_owned(),
+            reuse_port: yes(settings, "socket-reuse-port"),
+            json_is_served: yes(settings, "enable-grpc-gateway"),
             enable_v2: yes(settings, "enable-v2"),
             v2_bridge_prefix: v2_bridge_prefix(settings)?,
             limits,
@@ -255,8 +284,8 @@ impl Config {
                 "InitialCorruptCheck",
                 "experimental-initial-corrupt-check",
             )?,
-            corrupt_check_every: corrupt_check_every(settings)?,
-            watch_progress_every: watch_progress_every(settings)?,
+            corrupt_check_every: corrupt_check_every(settings),
+            watch_progress_every: watch_progress_every(settings),
             client_security: Security::of_clients(settings)?,
             peer_security: Security::of_peers(settings)?,
             doors: doors(settings),
@@ -264,28 +293,29 @@ impl Config {
             lease_checkpoints: lease_checkpoints(settings, &gates)?,
             gates,
             auth_tokens: auth_tokens(settings)?,
-            auth_token_ttl: Duration::from_secs(number(settings, "auth-token-ttl")),
+            auth_token_ttl: time(settings, "auth-token-ttl"),
             bcrypt_cost: number(settings, "bcrypt-cost"),
             force_new_cluster: yes(settings, "force-new-cluster"),
-            log_level: settings.value("log-level").parse().unwrap_or_default(),
-            log_outputs: log_outputs(settings.value("log-outputs"))?,
+            log: log(settings)?,
+            rpc_times_by_method: settings.value("metrics") == "extensive",
+            slow_apply: time(settings, "warning-apply-duration"),
+            slow_request: time(settings, "warning-unary-request-duration"),
             name,
         })
     }
 }
 
 fn gates(settings: &Settings) -> Gates {
-    Gates::read(settings.value("feature-gates")).expect("the command line checked it")
+    Gates::read(settings.value("feature-gates")).expect(CHECKED)
 }
 
 fn doors(settings: &Settings) -> gateway::Limits {
     const NEVER: Duration = Duration::from_hours(24 * 3650);
-    let time = |flag| parse_duration(settings.value(flag)).expect("the command line checked it");
-    let ping_after = time("grpc-keepalive-interval");
+    let ping_after = time(settings, "grpc-keepalive-interval");
     gateway::Limits {
         streams_max: u32::try_from(size(settings, "max-concurrent-streams")).unwrap_or(u32::MAX),
         ping_after: if ping_after.is_zero() { NEVER } else { ping_after },
-        ping_time_max: time("grpc-keepalive-timeout"),
+        ping_time_max: time(settings, "grpc-keepalive-timeout"),
         ..gateway::Limits::default()
     }
 }
@@ -345,13 +375,12 @@ fn browsers(settings: &Settings) -> Result<gateway::Browsers, ConfigError> {
 }
 
 fn auth_tokens(settings: &Settings) -> Result<auth::tokens::Options, ConfigError> {
-    let duration = |text: &str| parse_duration(text);
-    auth::tokens::Options::parse(settings.value("auth-token"), duration).map_err(ConfigError::AuthToken)
+    auth::tokens::Options::parse(settings.value("auth-token"), parse_time).map_err(ConfigError::AuthToken)
 }
 
 /// Heartbeat and election time-out in ms.
 fn ticks(settings: &Settings) -> Result<(u64, u64), ConfigError> {
-    let positive = |flag| match number(settings, flag) {
+    let positive = |flag| match milliseconds(settings, flag) {
         0 => Err(ConfigError::NotPositive { flag, value: 0 }),
         value => Ok(value),
     };
@@ -386,31 +415,35 @@ fn initial_source(settings: &Settings) -> Result<Source, ConfigError> {
     }
 }
 
-fn corrupt_check_every(settings: &Settings) -> Result<Option<Duration>, ConfigError> {
-    let (new, old) = ("corrupt-check-time", "experimental-corrupt-check-time");
-    let every = of_two_names(settings, new, old, ConfigError::TwoNames)?;
-    Ok(Some(every).filter(|every| !every.is_zero()))
+fn corrupt_check_every(settings: &Settings) -> Option<Duration> {
+    Some(time(settings, "corrupt-check-time")).filter(|every| !every.is_zero())
 }
 
 /// etcd takes nothing below 100 ms, and the default for 0.
-fn watch_progress_every(settings: &Settings) -> Result<Duration, ConfigError> {
-    let (new, old) = ("watch-progress-notify-interval", "experimental-watch-progress-notify-interval");
-    let every = of_two_names(settings, new, old, ConfigError::TwoProgressNames)?;
+fn watch_progress_every(settings: &Settings) -> Duration {
+    let every = time(settings, "watch-progress-notify-interval");
     let every = if every.is_zero() { Duration::from_mins(10) } else { every };
-    Ok(every.max(Duration::from_millis(100)))
+    every.max(Duration::from_millis(100))
 }
 
-fn of_two_names(
-    settings: &Settings,
-    new: &str,
-    old: &str,
-    both: ConfigError,
-) -> Result<Duration, ConfigError> {
-    if settings.is_given(new) && settings.is_given(old) {
-        return Err(both);
+/// What no single value tells.
+fn refuse_contradictions(settings: &Settings) -> Result<(), ConfigError> {
+    // In a file etcd does not look for it.
+    let is_said = matches!(settings.origin("listen-client-urls"), Origin::Flag | Origin::Variable(_));
+    if is_said && !settings.is_given("advertise-client-urls") {
+        return Err(ConfigError::AdvertiseMissing);
     }
-    let name = if settings.is_given(old) { old } else { new };
-    Ok(parse_duration(settings.value(name)).expect("the command line checked it"))
+    if let Some((older, newer)) = settings.twice() {
+        return Err(ConfigError::TwoNames { older, newer });
+    }
+    for flag in Flag::all() {
+        if let Effect::Refused(reason) = flag.effect
+            && settings.value(flag.name) != flag.default
+        {
+            return Err(ConfigError::Refused { flag: flag.name, reason });
+        }
+    }
+    Ok(())
 }
 
 fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, ConfigError> {
@@ -422,7 +455,7 @@ fn urls(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>, Confi
     if value.is_empty() {
         return Ok(Vec::new());
     }
-    let urls = parse_urls(value).expect("the command line checked it");
+    let urls = parse_urls(value).expect(CHECKED);
     match urls.iter().find(|url| url.scheme().is_file()) {
         Some(url) => Err(ConfigError::SchemeNotOffered { flag, url: url.clone() }),
         None => Ok(urls),
@@ -444,16 +477,53 @@ fn advertised(settings: &Settings, flag: &'static str) -> Result<Vec<MemberUrl>,
     Ok(urls)
 }
 
+fn bytes(settings: &Settings, flag: &str) -> u64 {
+    parse_bytes(settings.value(flag)).expect(CHECKED)
+}
+
 pub(crate) fn yes(settings: &Settings, flag: &str) -> bool {
-    parse_bool(settings.value(flag)).expect("the command line checked it")
+    parse_bool(settings.value(flag)).expect(CHECKED)
 }
 
 pub(crate) fn number(settings: &Settings, flag: &str) -> u64 {
-    parse_unsigned(settings.value(flag)).expect("the command line checked it")
+    parse_unsigned(settings.value(flag)).expect(CHECKED)
 }
 
 fn size(settings: &Settings, flag: &str) -> usize {
     usize::try_from(number(settings, flag)).unwrap_or(usize::MAX)
+}
+
+/// A time, or a number of the flag's units.
+pub(crate) fn time(settings: &Settings, flag: &str) -> Duration {
+    let value = settings.value(flag);
+    match Flag::named(flag).map(|flag| flag.kind) {
+        Some(Kind::CountOf(unit)) => {
+            let count = parse_count_of(unit, value).expect(CHECKED);
+            unit.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
+        }
+        _ => parse_time(value).expect(CHECKED),
+    }
+}
+
+fn milliseconds(settings: &Settings, flag: &str) -> u64 {
+    u64::try_from(time(settings, flag).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn log(settings: &Settings) -> Result<LogSettings, ConfigError> {
+    let outputs = log_outputs(settings.value("log-outputs"))?;
+    let level = settings.value("log-level").parse().unwrap_or_default();
+    // The older flag counts where the newer one is not given.
+    let debug = yes(settings, "debug") && !settings.is_given("log-level");
+    let rotation = yes(settings, "enable-log-rotation").then(|| settings.value("log-rotation-config-json"));
+    let rotation = rotation.map(Rotation::parse).transpose().map_err(ConfigError::Rotation)?;
+    if rotation.is_some() && !matches!(outputs[..], [LogOutput::File(_)]) {
+        return Err(ConfigError::RotationNeedsOneFile);
+    }
+    let format = match settings.value("log-format") {
+        "console" => LogFormat::Console,
+        _ => LogFormat::Json,
+    };
+    Ok(LogSettings { level: if debug { LogLevel::Debug } else { level }, outputs, format, rotation })
 }
 
 fn log_outputs(list: &str) -> Result<Vec<LogOutput>, ConfigError> {
@@ -464,7 +534,8 @@ fn log_outputs(list: &str) -> Result<Vec<LogOutput>, ConfigError> {
     let output = |place: &str| match place {
         "default" | "stderr" => Ok(LogOutput::Stderr),
         "stdout" => Ok(LogOutput::Stdout),
-        "" | "systemd/journal" => Err(ConfigError::LogOutputNotOffered(place.to_owned())),
+        "systemd/journal" => Ok(LogOutput::Journal),
+        "" => Err(ConfigError::LogOutputEmpty),
         path => Ok(LogOutput::File(path.into())),
     };
     places.into_iter().map(output).collect()

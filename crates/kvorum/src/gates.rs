@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::command_line::parse_bool;
+use crate::values::parse_bool;
 
 /// How grown up etcd calls a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,23 +2,27 @@
 
 use std::fmt::Write as _;
 
-use crate::flags::{Effect, FLAGS, Section};
+use crate::flags::{Effect, Flag, Section};
 
 /// Ours.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Four lines, of which the first is the one that tools read.
-pub fn version() -> String {
+/// Four lines, of which the first is the one that tools read. Called by the name of etcd, they are etcd's.
+pub fn version(name: &str) -> String {
     let commit = option_env!("KVORUM_GIT_SHA").unwrap_or("unknown");
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
+    let (server, system) = (api::level::SERVER, std::env::consts::OS);
+    if name == "etcd" {
+        return format!(
+            "etcd Version: {server}\nGit SHA: {commit}\nGo Version: none (Kvorum {VERSION})\nGo OS/Arch: {system}/{arch}\n"
+        );
+    }
     format!(
-        "etcd Version: {}\nKvorum Version: {VERSION}\nGit SHA: {commit}\nOS/Arch: {}/{arch}\n",
-        api::level::SERVER,
-        std::env::consts::OS
+        "etcd Version: {server}\nKvorum Version: {VERSION}\nGit SHA: {commit}\nOS/Arch: {system}/{arch}\n"
     )
 }
 
@@ -28,30 +32,30 @@ pub fn usage() -> String {
      kvorum [flags]\n    Run a member.\n\n  \
      kvorum --version\n    Say which version this is.\n\n  \
      kvorum -h | --help\n    Explain every flag.\n\n  \
-     kvorum health [--endpoint http://127.0.0.1:2379] [--cacert FILE] [--cert FILE --key FILE]\n    Ask a member whether it serves: exit status 0 or 1, and a line that says why.\n\n\
-     A flag may be given as an environment variable too: --data-dir is ETCD_DATA_DIR.\n\n"
+     kvorum health [--endpoint http://127.0.0.1:2379] [--cacert FILE] [--cert FILE --key FILE]\n    Ask a member whether it serves: exit status 0 or 1, and a line that says why.\n\n  \
+     kvorum config show [--origin] [flags]\n    Show every setting, and where it comes from.\n\n  \
+     kvorum config check [flags]\n    Say whether a member would start with these.\n\n\
+     A flag may be given as an environment variable too: --data-dir is ETCD_DATA_DIR. Or by its name in the file of\n\
+     --config-file. A flag counts before a variable, and that before the file. Sizes may have units (8GiB), times too (1d).\n\n"
         .to_owned()
 }
 
 /// Every flag, by section.
 pub fn flags() -> String {
     let mut text = String::new();
-    for (section, title) in [
-        (Section::Member, "Member"),
-        (Section::Clustering, "Clustering"),
-        (Section::Security, "Security"),
-        (Section::Logging, "Logging"),
-        (Section::Unsafe, "Unsafe feature"),
-    ] {
+    for (section, title) in Section::ALL {
         let _ = writeln!(text, "\n{title}:");
-        for flag in FLAGS.iter().filter(|flag| flag.section == section) {
+        for flag in Flag::all().filter(|flag| flag.section == section) {
             let _ = writeln!(text, "  --{} '{}'", flag.name, flag.default);
             for line in flag.help.lines() {
                 let _ = writeln!(text, "    {line}");
             }
-            if let Effect::Ignored(reason) = flag.effect {
-                let _ = writeln!(text, "    No effect: {reason}.");
-            }
+            let _ = match flag.effect {
+                Effect::Honoured => Ok(()),
+                Effect::Ignored(reason) => writeln!(text, "    No effect: {reason}."),
+                Effect::Refused(reason) => writeln!(text, "    A start with it is refused: {reason}."),
+                Effect::Older(newer) => writeln!(text, "    The older name of --{newer}."),
+            };
         }
     }
     text

@@ -5,14 +5,19 @@
 
 pub mod program;
 
+pub mod config_command;
 pub mod health;
+mod reload;
 
 pub mod command_line;
 pub mod config;
+pub mod config_file;
 pub mod flags;
 pub mod gates;
 pub mod help;
 pub mod security;
+pub mod settings;
+mod values;
 
 pub mod lanes;
 pub mod listen;

@@ -42,10 +42,14 @@ pub struct Door {
 }
 
 /// Listens on every URL, or on none. `flag` is where they were given.
-pub async fn listen(urls: &[MemberUrl], flag: &'static str) -> Result<Vec<Listening>, ListenError> {
+pub async fn listen(
+    urls: &[MemberUrl],
+    flag: &'static str,
+    reuse_port: bool,
+) -> Result<Vec<Listening>, ListenError> {
     let mut listeners = Vec::with_capacity(urls.len());
     for url in urls {
-        let bound = bind(url.address()).await;
+        let bound = bind(url.address(), reuse_port).await;
         let listener = bound.map_err(|source| ListenError { url: url.to_string(), flag, source })?;
         listeners.push(Listening { listener, is_tls: url.scheme().is_tls() });
     }
@@ -66,7 +70,7 @@ pub fn doors(listening: Vec<Listening>, tls: Option<&Arc<Server>>) -> Vec<Door> 
 }
 
 /// `localhost` may be two addresses. As in Go the first of IPv4 wins.
-async fn bind(address: &str) -> io::Result<TcpListener> {
+async fn bind(address: &str, reuse_port: bool) -> io::Result<TcpListener> {
     let addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();
     let address = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
     let address =
@@ -74,6 +78,9 @@ async fn bind(address: &str) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A restart must not wait until the connections of the last run are forgotten.
     socket.set_reuseaddr(true)?;
+    if reuse_port {
+        socket.set_reuseport(true)?;
+    }
     socket.bind(address)?;
     socket.listen(BACKLOG_MAX)
 }

@@ -1,6 +1,7 @@
 //! `kvorum`: a drop-in replacement for etcd. What it does is in the library; this hands it the world.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use kvorum::program::{World, run};
@@ -11,8 +12,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let text = |word: OsString| word.to_string_lossy().into_owned();
+    let mut words = std::env::args_os();
+    let path = words.next().map(PathBuf::from).unwrap_or_default();
     run(World {
-        arguments: std::env::args_os().skip(1).map(text).collect(),
+        name: path.file_name().map(|name| text(name.to_owned())).unwrap_or_default(),
+        arguments: words.map(text).collect(),
         environment: std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect(),
     })
 }

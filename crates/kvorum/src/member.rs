@@ -19,7 +19,7 @@ use tracing::warn;
 use crate::config::{Config, InitialState};
 use crate::gates::Gates;
 use crate::lanes::Lanes;
-use crate::listen::{Door, ListenError, doors, listen};
+use crate::listen::{Door, ListenError, Listening, doors, listen};
 use crate::peer;
 use crate::security::SecurityError;
 
@@ -81,6 +81,7 @@ pub struct Running {
     gateways: JoinSet<()>,
     doors: gateway::Limits,
     browsers: gateway::Browsers,
+    json_is_served: bool,
     stop: watch::Sender<bool>,
     chores: Vec<JoinHandle<()>>,
     lanes: Lanes,
@@ -99,14 +100,12 @@ impl Running {
         let are_made = config.client_security.makes_its_own() || config.peer_security.makes_its_own();
         let early = if are_made { None } else { Some(Keys::read(config, &registry)?) };
         // Ports first: a second start with the same settings must not come near the data.
-        let peers = listen(&config.listen_peer_urls, "listen-peer-urls").await?;
-        let clients = listen(&config.listen_client_urls, "listen-client-urls").await?;
-        let monitors = listen(&config.listen_metrics_urls, "listen-metrics-urls").await?;
+        let Sockets { peers, clients, monitors } = Sockets::open(config).await?;
         let mut plan = plan(config);
         if !folder::has_log(&config.data_dir) {
             bootstrap::check(&plan)?;
         }
-        let folder = folder::open(&config.data_dir)?;
+        let folder = folder::open_with_log(&config.data_dir, config.wal_dir.as_deref())?;
         let keys = match early {
             Some(keys) => keys,
             None => Keys::read(config, &registry)?,
@@ -158,6 +157,7 @@ impl Running {
             gateways: JoinSet::new(),
             doors: config.doors,
             browsers: config.browsers.clone(),
+            json_is_served: config.json_is_served,
             stop,
             chores,
             lanes,
@@ -176,6 +176,7 @@ impl Running {
         let door: Arc<dyn api::Member> = self.member.clone();
         let browsers = self.browsers.clone();
         let gateway = gateway::Gateway::new(door, &self.registry, self.doors, browsers, self.lanes.handles());
+        let gateway = if self.json_is_served { gateway } else { gateway.without_json() };
         let of_clients = self.clients.drain(..).map(|door| (gateway.clone(), door));
         let of_monitors = self.monitors.drain(..).map(|door| (gateway.for_metrics(), door));
         for (gateway, Door { listener, tls }) in of_clients.chain(of_monitors) {
@@ -198,6 +199,24 @@ impl Running {
         if let Err(error) = tokio::task::spawn_blocking(move || member.stop()).await {
             tracing::error!(%error, "the member did not stop in good order; its next start replays the log");
         }
+    }
+}
+
+/// What listens.
+struct Sockets {
+    peers: Vec<Listening>,
+    clients: Vec<Listening>,
+    monitors: Vec<Listening>,
+}
+
+impl Sockets {
+    async fn open(config: &Config) -> Result<Self, ListenError> {
+        let reuse_port = config.reuse_port;
+        let peers = listen(&config.listen_peer_urls, "listen-peer-urls", reuse_port).await?;
+        let mut clients = listen(&config.listen_client_urls, "listen-client-urls", reuse_port).await?;
+        clients.extend(listen(&config.listen_client_http_urls, "listen-client-http-urls", reuse_port).await?);
+        let monitors = listen(&config.listen_metrics_urls, "listen-metrics-urls", reuse_port).await?;
+        Ok(Self { peers, clients, monitors })
     }
 }
 
@@ -238,7 +257,8 @@ impl Keys {
             _ => None,
         };
         let folder = &config.data_dir;
-        let listened = [&config.listen_client_urls[..], &config.listen_metrics_urls[..]].concat();
+        let (clients, http) = (&config.listen_client_urls[..], &config.listen_client_http_urls[..]);
+        let listened = [clients, http, &config.listen_metrics_urls[..]].concat();
         Ok(Self {
             clients: of_clients.server(&listened, folder, registry)?,
             peers: of_peers.server(&config.listen_peer_urls, folder, registry)?,

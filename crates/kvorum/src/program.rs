@@ -7,18 +7,21 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use server::End;
-use telemetry::{FATAL, LogLevel, LogOutput, init_log};
+use telemetry::{FATAL, LogSettings, init_log};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::command_line::{CommandLineError, Notice, Settings, Wish, parse};
+use crate::command_line::{CommandLineError, Wish, parse};
 use crate::config::Config;
 use crate::member::Running;
-use crate::{health, help, notify};
+use crate::settings::{Notice, Settings};
+use crate::{config_command, health, help, notify, reload};
 
 /// What the world told the process at its start.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
+    /// The name by which the program was called, without its folder.
+    pub name: String,
     /// Words after the program's name.
     pub arguments: Vec<String>,
     /// Variables.
@@ -33,17 +36,34 @@ pub fn run(world: World) -> ExitCode {
     if world.arguments.first().is_some_and(|word| word == "health") {
         return health::run(&world.arguments[1..]);
     }
-    match parse(world.arguments, world.environment) {
+    match world.arguments.first().map(String::as_str) {
+        Some("config") => return config(&world),
+        Some(word @ ("gateway" | "grpc-proxy")) => {
+            // etcd has these as programs in the program.
+            let text =
+                format!("kvorum: there is no `{word}`: clients can be given the URLs of all members\n");
+            write(&mut std::io::stderr(), &text);
+            return ExitCode::FAILURE;
+        }
+        _ => {}
+    }
+    match parse(world.arguments.iter().cloned(), world.environment.iter().cloned()) {
         Ok(Wish::Help) => {
             write(&mut std::io::stderr(), &help::usage());
             write(&mut std::io::stdout(), &help::flags());
             ExitCode::SUCCESS
         }
         Ok(Wish::Version) => {
-            write(&mut std::io::stdout(), &help::version());
+            write(&mut std::io::stdout(), &help::version(&world.name));
             ExitCode::SUCCESS
         }
-        Ok(Wish::Run(settings)) => run_member(&settings, notify_socket.as_deref()),
+        Ok(Wish::Run(mut settings)) => match settings.read_file() {
+            Ok(()) => run_member(settings, world, notify_socket.as_deref()),
+            Err(refused) => {
+                log_to_stderr();
+                give_up("failed to verify flags", &refused)
+            }
+        },
         Err(CommandLineError::Usage(text)) => {
             write(&mut std::io::stderr(), &format!("{text}\n{}", help::usage()));
             ExitCode::from(2)
@@ -55,18 +75,28 @@ pub fn run(world: World) -> ExitCode {
     }
 }
 
-fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
-    let config = match Config::read(settings) {
+fn config(world: &World) -> ExitCode {
+    let answer = config_command::run(&world.arguments[1..], &world.environment);
+    write(&mut std::io::stdout(), &answer.text);
+    write(&mut std::io::stderr(), &answer.complaint);
+    ExitCode::from(answer.status)
+}
+
+fn run_member(settings: Settings, world: World, notify_socket: Option<&str>) -> ExitCode {
+    let config = match Config::read(&settings) {
         Ok(config) => config,
         Err(error) => {
             log_to_stderr();
             return give_up("failed to verify flags", &error);
         }
     };
-    if let Err(error) = init_log(config.log_level, &config.log_outputs) {
-        log_to_stderr();
-        return give_up("failed to verify flags", &error);
-    }
+    let log = match init_log(&config.log) {
+        Ok(log) => log,
+        Err(error) => {
+            log_to_stderr();
+            return give_up("failed to verify flags", &error);
+        }
+    };
     for notice in &settings.notices {
         tell(notice);
     }
@@ -78,6 +108,7 @@ fn run_member(settings: &Settings, notify_socket: Option<&str>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return give_up("failed to start", &error),
     };
+    runtime.spawn(reload::serve(world, settings, log));
     let ending = runtime.block_on(live(&config, notify_socket));
     // What still runs has no bearing on the data: the member was stopped before.
     runtime.shutdown_background();
@@ -186,20 +217,27 @@ fn tell(notice: &Notice) {
                 "recognized and used environment variable"
             );
         }
-        Notice::VariableUnknown { name, value } => {
-            warn!(
-                { "environment-variable" } = format!("{name}={value}"),
-                "unrecognized environment variable"
-            );
+        Notice::VariableUnknown { name } => {
+            warn!({ "environment-variable" } = name, "unrecognized environment variable");
         }
-        Notice::FlagIgnored { name, reason } => info!({ "flag-name" } = name, reason, "flag has no effect"),
+        Notice::Overruled { name, loser, winner } => warn!(
+            { "flag-name" } = name, %loser, %winner,
+            "one setting was given two values: a flag counts before a variable, and that before the file"
+        ),
+        Notice::FlagIgnored { name, reason } => warn!({ "flag-name" } = name, reason, "flag has no effect"),
+        Notice::FlagForgotten { name } => {
+            warn!({ "flag-name" } = name, "flag is no longer supported - ignoring");
+        }
+        Notice::OlderName { name, newer } => {
+            info!({ "flag-name" } = name, newer, "flag was given by its older name");
+        }
     }
 }
 
 /// For a log that was refused, or that nobody has read the settings of.
 fn log_to_stderr() {
     // It fails only where there is a log already, which is as good.
-    drop(init_log(LogLevel::Info, &[LogOutput::Stderr]));
+    drop(init_log(&LogSettings::default()));
 }
 
 /// The last words: in the log, and to a person who sits there also as a plain sentence.

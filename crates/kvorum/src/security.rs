@@ -14,8 +14,8 @@ use tls::{
 };
 use tracing::{info, warn};
 
-use crate::command_line::Settings;
 use crate::config::{number, yes};
+use crate::settings::Settings;
 
 /// Handshakes of clients under way at once; beyond it the oldest gives way.
 const CLIENT_HANDSHAKES_MAX: usize = 2048;
@@ -137,7 +137,7 @@ impl Security {
             client_cert_auth: yes(settings, "peer-client-cert-auth"),
             allowed,
             auto: yes(settings, "peer-auto-tls"),
-            from_own_address: !yes(settings, "experimental-peer-skip-client-san-verification"),
+            from_own_address: !yes(settings, "peer-skip-client-san-verification"),
             validity: validity(settings)?,
             protocol: protocol(settings)?,
         })

@@ -1,9 +1,10 @@
 //! The command line through its public surface, as tables: words and variables in, settings or a text out.
 
 use bootstrap::Source;
-use kvorum::command_line::{CommandLineError, Notice, Settings, Wish, parse};
+use kvorum::command_line::{CommandLineError, Wish, parse};
 use kvorum::config::{Config, InitialState};
-use kvorum::flags::{FLAGS, Flag};
+use kvorum::flags::{Effect, Flag};
+use kvorum::settings::{Notice, Origin, Settings};
 
 fn read(line: &str, environment: &[(&str, &str)]) -> Result<Wish, CommandLineError> {
     let variables = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -112,7 +113,7 @@ fn variables_set_what_flags_do_not() {
 
 #[test]
 fn every_flag_has_a_variable_and_a_default_that_it_accepts() {
-    for flag in FLAGS {
+    for flag in Flag::all() {
         let variable = flag.variable();
         assert!(variable.starts_with("ETCD_") && !variable.contains(['-', ' ']), "{variable}");
         let given = [(variable.as_str(), flag.default)];
@@ -127,15 +128,14 @@ fn every_flag_has_a_variable_and_a_default_that_it_accepts() {
 }
 
 #[test]
-fn a_variable_and_its_flag_together_are_refused() {
-    for value in ["y", ""] {
-        check_verify(
-            "--name x",
-            &[("ETCD_NAME", value)],
-            "conflicting environment variable \"ETCD_NAME\" is shadowed by corresponding command-line flag \
-             (either unset environment variable or disable flag))",
-        );
+fn a_flag_counts_before_its_variable_and_says_so_where_they_differ() {
+    for (value, notices) in [("x", 0), ("", 0), ("y", 1)] {
+        let read = settings("--name x", &[("ETCD_NAME", value)]);
+        assert_eq!((read.value("name"), read.notices.len()), ("x", notices), "{value}");
     }
+    let loser = Origin::Variable("ETCD_NAME".to_owned());
+    let overruled = Notice::Overruled { name: "name", loser, winner: Origin::Flag };
+    assert_eq!(settings("--name x", &[("ETCD_NAME", "y")]).notices, [overruled]);
     check_verify(
         "",
         &[("ETCD_HEARTBEAT_INTERVAL", "x")],
@@ -144,11 +144,73 @@ fn a_variable_and_its_flag_together_are_refused() {
 }
 
 #[test]
+fn older_names_are_the_newer_ones() {
+    let read = settings("--experimental-corrupt-check-time 1m", &[]);
+    assert_eq!(read.value("corrupt-check-time"), "1m");
+    let (name, newer) = ("experimental-corrupt-check-time", "corrupt-check-time");
+    assert_eq!(read.notices, [Notice::OlderName { name, newer }]);
+    // Who counts more is heard, by whichever name.
+    let read = settings("--corrupt-check-time 2m", &[("ETCD_EXPERIMENTAL_CORRUPT_CHECK_TIME", "1m")]);
+    assert_eq!(read.value("corrupt-check-time"), "2m");
+    let read = settings("--experimental-corrupt-check-time 2m", &[("ETCD_CORRUPT_CHECK_TIME", "1m")]);
+    assert_eq!(read.value("corrupt-check-time"), "2m");
+    for flag in Flag::all() {
+        let Effect::Older(newer) = flag.effect else { continue };
+        let newer = Flag::named(newer).expect("the newer one is there");
+        assert_eq!((flag.kind, flag.default), (newer.kind, newer.default), "{}", flag.name);
+    }
+    let read = settings("--debug", &[]);
+    assert_eq!(Config::read(&read).expect("right").log.level, telemetry::LogLevel::Debug);
+}
+
+#[test]
+fn what_could_do_harm_in_silence_is_refused() {
+    for (line, words) in [
+        ("--discovery-endpoints=http://h:1", "--discovery-endpoints is not offered: members do not find"),
+        ("--experimental-enable-v2v3=/v2", "--experimental-enable-v2v3 is not offered: v2 on v3's keys is"),
+    ] {
+        let refused = config(line).expect_err(line);
+        assert!(refused.starts_with(words), "{refused}");
+    }
+}
+
+#[test]
+fn sizes_and_times_may_have_units() {
+    let read =
+        config("--max-request-bytes=2MiB --heartbeat-interval=50ms --election-timeout=1s").expect("right");
+    assert_eq!(read.limits.request_bytes_max, 2 << 20);
+    assert_eq!((read.heartbeat.as_millis(), read.election.as_millis()), (50, 1000));
+    let read = config("--auth-token-ttl=5m --experimental-corrupt-check-time=1d").expect("right");
+    assert_eq!(
+        (read.auth_token_ttl.as_secs(), read.corrupt_check_every.map(|every| every.as_secs())),
+        (300, Some(86_400))
+    );
+}
+
+#[test]
+fn the_log_is_what_the_flags_say() {
+    let read = config("--log-format=console --log-outputs=stdout,systemd/journal").expect("right").log;
+    assert_eq!(read.format, telemetry::LogFormat::Console);
+    assert_eq!(read.outputs, [telemetry::LogOutput::Stdout, telemetry::LogOutput::Journal]);
+    let read = config("--enable-log-rotation --log-outputs=/a.log").expect("right").log;
+    assert_eq!(read.rotation.map(|rotation| rotation.file_bytes_max), Some(100 << 20));
+    let refused = config("--enable-log-rotation").expect_err("it goes to no file");
+    assert!(refused.starts_with("--log-outputs requires a single file path"), "{refused}");
+    let line = "--enable-log-rotation --log-outputs=/a.log --log-rotation-config-json={\"x\":1}";
+    assert!(config(line).is_err_and(|error| error.contains("unknown key \"x\"")));
+}
+
+#[test]
 fn what_has_no_effect_is_told() {
-    let read = settings("--snapshot-count 5 --snapshot-count 6", &[("ETCD_NOSUCH", "1"), ("OTHER", "2")]);
-    assert_eq!(read.notices.len(), 2);
+    let read = settings(
+        "--snapshot-count 5 --snapshot-count 6 --v=2 -force",
+        &[("ETCD_NOSUCH", "1"), ("OTHER", "2")],
+    );
+    assert_eq!(read.notices.len(), 4);
     assert!(matches!(read.notices[0], Notice::FlagIgnored { name: "snapshot-count", .. }));
-    assert_eq!(read.notices[1], Notice::VariableUnknown { name: "ETCD_NOSUCH".into(), value: "1".into() });
+    let forgotten = |name| Notice::FlagForgotten { name };
+    assert_eq!(read.notices[1..3], [forgotten("v"), forgotten("force")]);
+    assert_eq!(read.notices[3], Notice::VariableUnknown { name: "ETCD_NOSUCH".into() });
 }
 
 #[test]

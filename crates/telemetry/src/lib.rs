@@ -5,12 +5,17 @@
 //!
 //! INVARIANT: a broken log output never stops a member.
 
+mod lines;
 mod log;
 mod process;
 mod registry;
+mod rotation;
+mod sinks;
 mod stripes;
 
-pub use log::{FATAL, LogError, LogLevel, LogOutput, init_log};
+pub use lines::LogFormat;
+pub use log::{FATAL, Log, LogError, LogLevel, LogOutput, LogSettings, init_log};
 pub use metrics::{Counter, Gauge, Histogram};
 pub use process::ProcessFacts;
 pub use registry::{Buckets, Registry};
+pub use rotation::Rotation;

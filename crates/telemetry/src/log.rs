@@ -1,29 +1,20 @@
-//! The log: one JSON object per line, in the shape that etcd's lines have.
+//! The log: one line for each event, in the shape that etcd's lines have.
 //!
 //! `{"level":"info","ts":"2026-01-02T15:04:05.000000Z","caller":"wal/segment.rs:12","msg":"...", fields}`.
-//! Times are UTC.
-//!
-//! INVARIANT: a line is written to each output with one call, so lines never mix.
 
-use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::StaticFormatDescription;
-use time::macros::format_description;
-use tracing::field::{Field, Visit};
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::filter::Targets;
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{Registry, reload};
+
+use crate::lines::LogFormat;
+use crate::rotation::Rotation;
+use crate::sinks::Tee;
 
 /// The target of an error that ends the process: `error!(target: telemetry::FATAL, ...)`. Its line says
 /// `"level":"fatal"`, and no level hides it.
@@ -57,8 +48,49 @@ pub enum LogOutput {
     Stderr,
     /// Standard output.
     Stdout,
+    /// systemd's journal, or standard error where there is none.
+    Journal,
     /// Appended to a file, which is made if it is not there.
     File(PathBuf),
+}
+
+/// What the log is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    /// What it leaves out.
+    pub level: LogLevel,
+    /// Where it goes.
+    pub outputs: Vec<LogOutput>,
+    /// How its lines look.
+    pub format: LogFormat,
+    /// When its files are full.
+    pub rotation: Option<Rotation>,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        let (level, format) = (LogLevel::Info, LogFormat::Json);
+        Self { level, outputs: vec![LogOutput::Stderr], format, rotation: None }
+    }
+}
+
+/// The log of this process while it runs.
+pub struct Log {
+    filter: reload::Handle<Targets, Registry>,
+    outputs: Tee,
+}
+
+impl Log {
+    /// Leaves out something else from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        // It fails when the log is gone, and then nobody would hear of it.
+        drop(self.filter.reload(targets(level)));
+    }
+
+    /// Opens its files again under their names, which somebody has moved away.
+    pub fn reopen(&self) -> io::Result<()> {
+        self.outputs.reopen()
+    }
 }
 
 /// Why the log could not be set up.
@@ -107,195 +139,50 @@ impl LogLevel {
 }
 
 /// Sets up the log of this process. Only a program calls it, once, before the first thread.
-pub fn init_log(level: LogLevel, outputs: &[LogOutput]) -> Result<(), LogError> {
-    tracing::subscriber::set_global_default(subscriber(level, outputs)?).map_err(|_| LogError::SetUpAlready)
+pub fn init_log(settings: &LogSettings) -> Result<Log, LogError> {
+    let (log, subscriber) = set_up(settings)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::SetUpAlready)?;
+    Ok(log)
 }
 
-fn subscriber(level: LogLevel, outputs: &[LogOutput]) -> Result<impl Subscriber + Send + Sync, LogError> {
-    let sinks = outputs.iter().map(Sink::open).collect::<Result<Vec<_>, _>>()?;
+fn set_up(settings: &LogSettings) -> Result<(Log, impl Subscriber + Send + Sync + use<>), LogError> {
+    let outputs = Tee::open(&settings.outputs, settings.rotation.as_ref())?;
+    let (filter, handle) = reload::Layer::new(targets(settings.level));
+    let lines = tracing_subscriber::fmt::layer().event_format(settings.format).with_writer(outputs.clone());
+    Ok((Log { filter: handle, outputs }, tracing_subscriber::registry().with(filter).with(lines)))
+}
+
+fn targets(level: LogLevel) -> Targets {
     let guests = QUIET.map(|guest| (guest, level.filter().min(LevelFilter::WARN)));
-    let filter = Targets::new()
-        .with_default(level.filter())
-        .with_targets(guests)
-        .with_target(FATAL, LevelFilter::ERROR);
-    let lines = tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(Tee(sinks.into()));
-    Ok(tracing_subscriber::registry().with(filter).with(lines))
-}
-
-enum Sink {
-    Stderr,
-    Stdout,
-    File(File),
-}
-
-impl Sink {
-    fn open(output: &LogOutput) -> Result<Self, LogError> {
-        Ok(match output {
-            LogOutput::Stderr => Self::Stderr,
-            LogOutput::Stdout => Self::Stdout,
-            LogOutput::File(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
-                Self::File(file.map_err(|source| LogError::Open { path: path.clone(), source })?)
-            }
-        })
-    }
-
-    fn write_line(&self, line: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Stderr => io::stderr().lock().write_all(line),
-            Self::Stdout => {
-                let mut stdout = io::stdout().lock();
-                stdout.write_all(line)?;
-                stdout.flush()
-            }
-            // Appending writes do not mix, so the file needs no lock.
-            Self::File(file) => (&mut &*file).write_all(line),
-        }
-    }
-}
-
-/// Every output at once.
-#[derive(Clone)]
-struct Tee(Arc<[Sink]>);
-
-impl<'a> MakeWriter<'a> for Tee {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        self
-    }
-}
-
-impl Write for &Tee {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        for sink in self.0.iter() {
-            // A full disk or a closed pipe takes the log away, and the member goes on: there is nowhere left
-            // to say so.
-            drop(sink.write_line(line));
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-struct JsonLines;
-
-const TIMESTAMP: StaticFormatDescription =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
-
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        let now = OffsetDateTime::now_utc().format(TIMESTAMP).map_err(|_| fmt::Error)?;
-        write!(out, "{{\"level\":\"{}\",\"ts\":\"{now}\"", level_word(metadata))?;
-        if let Some(file) = metadata.file() {
-            write!(out, ",\"caller\":{}", quoted(&caller(file, metadata.line().unwrap_or(0))))?;
-        }
-        let mut fields = Fields::default();
-        event.record(&mut fields);
-        write!(out, ",\"msg\":{}", quoted(&fields.message))?;
-        for (name, value) in fields.rest {
-            write!(out, ",{}:{value}", quoted(name))?;
-        }
-        out.write_str("}\n")
-    }
-}
-
-fn level_word(metadata: &Metadata<'_>) -> &'static str {
-    match *metadata.level() {
-        Level::ERROR if metadata.target() == FATAL => "fatal",
-        Level::ERROR => "error",
-        Level::WARN => "warn",
-        Level::INFO => "info",
-        Level::DEBUG | Level::TRACE => "debug",
-    }
-}
-
-/// The file with the folder that says most about it: `crates/wal/src/segment.rs` is `wal/segment.rs`.
-fn caller(file: &str, line: u32) -> String {
-    let mut parts = file.rsplit('/').filter(|part| *part != "src");
-    let name = parts.next().unwrap_or_default();
-    match parts.next() {
-        Some(folder) => format!("{folder}/{name}:{line}"),
-        None => format!("{name}:{line}"),
-    }
-}
-
-fn quoted(text: &str) -> Value {
-    Value::from(text)
-}
-
-/// The fields of a line, of which one is the message.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    rest: Vec<(&'static str, Value)>,
-}
-
-impl Fields {
-    fn push(&mut self, field: &Field, value: Value) {
-        if field.name() == "message" {
-            self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        } else {
-            self.rest.push((field.name(), value));
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field, format!("{value:?}").into());
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, value.into());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, value.into());
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, value.into());
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, value.into());
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, value.into());
-    }
-
-    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        self.push(field, value.to_string().into());
-    }
+    Targets::new().with_default(level.filter()).with_targets(guests).with_target(FATAL, LevelFilter::ERROR)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use serde_json::Value;
+
     use tracing::{debug, error, info, warn};
 
     use super::*;
 
     fn logged(level: LogLevel, write: impl FnOnce()) -> Vec<Value> {
+        let lines = written(level, LogFormat::Json, |_| write());
+        lines.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+
+    fn written(level: LogLevel, format: LogFormat, write: impl FnOnce(&Log)) -> String {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let outputs =
             [LogOutput::File(folder.path().join("a.log")), LogOutput::File(folder.path().join("b.log"))];
-        tracing::subscriber::with_default(subscriber(level, &outputs).expect("the files open"), write);
+        let settings = LogSettings { level, outputs: outputs.to_vec(), format, rotation: None };
+        let (log, subscriber) = set_up(&settings).expect("the files open");
+        tracing::subscriber::with_default(subscriber, || write(&log));
         let [a, b] =
             ["a.log", "b.log"].map(|name| fs::read_to_string(folder.path().join(name)).expect("written"));
         assert_eq!(a, b, "every output gets every line");
-        a.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+        a
     }
 
     #[test]
@@ -341,9 +228,41 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_opened_is_named() {
-        let outputs = [LogOutput::File("/nowhere/at/all.log".into())];
-        let message =
-            subscriber(LogLevel::Info, &outputs).err().map(|error| error.to_string()).unwrap_or_default();
+        let outputs = vec![LogOutput::File("/nowhere/at/all.log".into())];
+        let settings = LogSettings { outputs, ..LogSettings::default() };
+        let message = set_up(&settings).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(message.starts_with("cannot write the log to /nowhere/at/all.log: "), "{message}");
+    }
+
+    #[test]
+    fn a_line_for_people_has_columns() {
+        let text = written(LogLevel::Info, LogFormat::Console, |_| {
+            warn!(took_ms = 3_u64, name = "a", "two\nlines");
+            info!("alone");
+        });
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+        assert_eq!(
+            (lines[0][1], &lines[0][3..]),
+            ("warn", &["two lines", "{\"took_ms\": 3, \"name\": \"a\"}"][..])
+        );
+        assert!(lines[0][2].starts_with("telemetry/log.rs:"), "{text}");
+        assert_eq!((lines[1][1], &lines[1][3..]), ("info", &["alone"][..]));
+    }
+
+    #[test]
+    fn the_level_changes_while_it_runs() {
+        let text = written(LogLevel::Info, LogFormat::Console, |log| {
+            let say = || {
+                debug!("quiet");
+                info!("loud");
+            };
+            say();
+            log.set_level(LogLevel::Debug);
+            say();
+            log.set_level(LogLevel::Warn);
+            say();
+        });
+        let said: Vec<&str> = text.lines().filter_map(|line| line.rsplit('\t').next()).collect();
+        assert_eq!(said, ["loud", "quiet", "loud"]);
     }
 }
