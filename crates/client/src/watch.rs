@@ -45,9 +45,19 @@ pub struct WatchProgress(Requests);
 impl Watch {
     /// Begins to watch.
     pub fn open(client: &Client, create: WatchCreateRequest) -> Self {
+        Self::begin(client, create, Behind::All)
+    }
+
+    /// Begins to watch, and goes on behind events alone. Members of etcd before 3.5.8 may answer a question for progress
+    /// before they send what happened until then.
+    pub fn open_behind_events(client: &Client, create: WatchCreateRequest) -> Self {
+        Self::begin(client, create, Behind::Events)
+    }
+
+    fn begin(client: &Client, create: WatchCreateRequest, behind: Behind) -> Self {
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
         let requests = Requests::default();
-        let run = run(client.clone(), create, Arc::clone(&requests), sender.clone());
+        let run = run(client.clone(), create, behind, Arc::clone(&requests), sender.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = run => {}
@@ -82,9 +92,18 @@ fn request(union: RequestUnion) -> WatchRequest {
     WatchRequest { request_union: Some(union) }
 }
 
+/// Behind what a new stream goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// Behind progress too.
+    All,
+    Events,
+}
+
 async fn run(
     client: Client,
     mut create: WatchCreateRequest,
+    behind: Behind,
     requests: Requests,
     answers: mpsc::Sender<Result<WatchResponse, Fault>>,
 ) {
@@ -100,7 +119,7 @@ async fn run(
             Ok(stream) => stream,
             Err(fault) => return drop(answers.send(Err(fault)).await),
         };
-        match follow(&mut stream, &mut create, &answers).await {
+        match follow(&mut stream, &mut create, behind, &answers).await {
             Followed::Over => return,
             Followed::Broken => sleep(PAUSE).await,
             Followed::Refused(fault) => return drop(answers.send(Err(fault)).await),
@@ -118,6 +137,7 @@ enum Followed {
 async fn follow(
     stream: &mut Streaming<WatchResponse>,
     create: &mut WatchCreateRequest,
+    behind: Behind,
     answers: &mpsc::Sender<Result<WatchResponse, Fault>>,
 ) -> Followed {
     loop {
@@ -131,7 +151,8 @@ async fn follow(
                 _ => return Followed::Broken,
             },
         };
-        if let Some(next) = next_revision(create, &answer) {
+        let is_trusted = behind == Behind::All || answer.created || !answer.events.is_empty();
+        if let Some(next) = next_revision(create, &answer).filter(|_| is_trusted) {
             create.start_revision = next;
         }
         let (is_news, is_over) = (!answer.created || answer.canceled, answer.canceled);

@@ -10,4 +10,5 @@ mod go;
 mod output;
 pub mod program;
 mod session;
+mod v2;
 mod verbs;

@@ -14,6 +14,7 @@ use crate::command_line::{CommandLine, command};
 use crate::environment;
 use crate::failure::{Done, Failure, exit};
 use crate::session::Session;
+use crate::v2;
 
 /// What the program is given.
 #[derive(Debug)]
@@ -43,15 +44,23 @@ fn act(world: World) -> Done {
     let called = world.arguments.first().map_or("", String::as_str);
     let called = Path::new(called).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name = NAMES.into_iter().find(|name| *name == called).unwrap_or(NAMES[0]);
+    if world.environment.get("ETCDCTL_API").is_some_and(|version| version == "2") {
+        return v2::act(name, &world);
+    }
     let Some(parsed) = parse(name, &world)? else { return Ok(()) };
+    run_to_end(async {
+        let session = Session::open(name, &parsed.globals, world.environment).await?;
+        Box::pin(parsed.verb.run(&session)).await
+    })
+}
+
+/// Runs it on threads of its own.
+pub(crate) fn run_to_end(work: impl Future<Output = Done>) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::io(format!("no threads: {error}")))?;
-    let done = runtime.block_on(async {
-        let session = Session::open(name, &parsed.globals, world.environment).await?;
-        parsed.verb.run(&session).await
-    });
+    let done = runtime.block_on(work);
     // A thread may still wait for a line on stdin.
     runtime.shutdown_background();
     done

@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Write as _;
 
-use ::tests::Release;
 use ::tests::allowed::{self, Allowed, Difference};
 use ::tests::answer::{Answer, differences};
 use anyhow::ensure;
@@ -64,8 +63,8 @@ fn kvorumctl_answers_as_etcdctl_does() {
     let mut findings = Findings::default();
     let compared =
         compare("## Differences between etcdctl and kvorumctl", &mut findings, |findings, allowed| {
-            for script in played().scripts.iter().filter(|script| !script.is_v2()) {
-                for release in Release::ALL {
+            for script in &played().scripts {
+                for release in play::releases(script) {
                     let name = format!("etcdctl {} {}", release.version(), script.name);
                     match (played().of(script, Cast::Ours(release)), played().of(script, Cast::Kvorumctl)) {
                         (Ok(theirs), Ok(ours)) => {

@@ -59,9 +59,7 @@ fn play_all() -> anyhow::Result<Played> {
     scripts.retain(|script| only.as_ref().is_none_or(|only| *only == script.name));
     let mut waiting = VecDeque::new();
     for script in &scripts {
-        if !script.is_v2() {
-            waiting.push_back((script, Cast::Kvorumctl));
-        }
+        waiting.push_back((script, Cast::Kvorumctl));
         for release in releases(script) {
             waiting.extend([(script, Cast::Etcd(release)), (script, Cast::Ours(release))]);
         }

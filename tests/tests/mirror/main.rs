@@ -9,10 +9,11 @@ use std::thread;
 use std::time::Duration;
 
 use ::tests::cluster::Settings;
-use ::tests::{Cluster, Program, etcdctl, until};
+use ::tests::{Cluster, Program, Release, etcdctl, http1, until};
 use anyhow::{Context, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How often the mirror is killed.
 const KILLS: usize = 20;
@@ -154,10 +155,103 @@ fn a_mirror_goes_on_where_it_was_killed() -> anyhow::Result<()> {
         content(&target, "copy/")?.len()
     );
     ensure!(target.member(0).client()?.get("other")?.is_some(), "what is elsewhere stays");
+    // Both ends by their hashes, while the mirror goes on and more is written.
+    let words = ["--prefix=load/", "--dest-prefix=copy/", "--position=mirror/load"];
+    client.put("load/0", "9~")?;
+    let said = verified(&source, &target, &words)?;
+    ensure!(said["equal"] == true && said["source"]["sha256"] == said["destination"]["sha256"], "{said}");
+    ensure!(said["source"]["keys"].as_u64() > Some(1500), "{said}");
     drop(mirror);
     nothing_went_back(&target)?;
+    target.member(0).client()?.put("copy/first/7", "something else")?;
+    let said = verified(&source, &target, &words)?;
+    ensure!(
+        said["equal"] == false && said["different"] == 2,
+        "one has another value, one is only there: {said}"
+    );
+    ensure!(said["named"].to_string().contains("first/7"), "{said}");
     source.done()?;
     target.done()
+}
+
+/// What `make-mirror --verify` finds.
+fn verified(source: &Cluster, target: &Cluster, words: &[&str]) -> anyhow::Result<serde_json::Value> {
+    let output = Command::new(etcdctl::own()?)
+        .env_clear()
+        .arg(format!("--endpoints={}", urls(source)))
+        .args(["-w", "json", "make-mirror", "--verify"])
+        .args(words)
+        .arg(urls(target))
+        .output()
+        .context("run kvorumctl")?;
+    let said: serde_json::Value =
+        serde_json::from_slice(&output.stdout).with_context(|| format!("--verify says {output:?}"))?;
+    ensure!(
+        output.status.code() == Some(i32::from(said["equal"] != true)),
+        "the status says it too: {output:?}"
+    );
+    Ok(said)
+}
+
+/// From real etcd and to it: what was there, what comes, transactions, deletes; then a stop by Ctrl-C.
+#[test]
+fn a_mirror_goes_from_etcd_and_to_it() -> anyhow::Result<()> {
+    let start = |program: &Program| Cluster::start(&Settings::new(program, 1));
+    let (etcd, ours) = (start(&Program::release(Release::Debian)?)?, start(&Program::kvorum()?)?);
+    for (source, target, prefix) in [(&etcd, &ours, "from/"), (&ours, &etcd, "back/")] {
+        let client = source.member(0).client()?;
+        let large = "x".repeat(60_000);
+        for number in 0..40 {
+            client.put(&format!("{prefix}{number}"), &large)?;
+        }
+        let words = [&format!("--prefix={prefix}"), "--position=mirror/at", "--metrics-listen=127.0.0.1:0"];
+        let mut mirror = Command::new("/usr/bin/env")
+            .arg("--default-signal=INT")
+            .arg(etcdctl::own()?)
+            .env_clear()
+            .arg(format!("--endpoints={}", urls(source)))
+            .arg("make-mirror")
+            .args(words)
+            .arg(urls(target))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start kvorumctl")?;
+        let mut lines = BufReader::new(mirror.stderr.take().context("it was piped")?).lines();
+        let mut mirror = Mirror(mirror);
+        let there = target.member(0).client()?;
+        until(PATIENCE, || there.get("mirror/at").ok()??.contains("\"revision\"").then_some(()))
+            .context("a copy")?;
+        client.put(&format!("{prefix}more"), "1")?;
+        client.delete(&format!("{prefix}7"))?;
+        let arrived = || there.get(&format!("{prefix}7")).ok().filter(Option::is_none).map(drop);
+        until(PATIENCE, arrived).context("a key that is deleted goes there, too")?;
+        let said = verified(source, target, &[&format!("--prefix={prefix}"), "--position=mirror/at"])?;
+        ensure!(said["equal"] == true && said["source"]["keys"] == 40, "{said}");
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| {
+                line.strip_prefix("metrics: http://")?.strip_suffix("/metrics").map(str::to_owned)
+            })
+            .context("it says where its metrics are")?;
+        let request = http1::request("GET", "/metrics", &[], None);
+        let reply = http1::exchange(address.parse()?, &request, Duration::from_secs(10))?;
+        let written = reply
+            .body_text()
+            .lines()
+            .find_map(|line| line.strip_prefix("kvorumctl_mirror_keys_written_total ")?.parse::<u64>().ok());
+        ensure!(written == Some(42), "{}", reply.body_text());
+        kill_process(Pid::from_child(&mirror.0), Signal::INT)?;
+        let ended = until(PATIENCE, || mirror.0.try_wait().ok()?).context("it stops")?;
+        let last = lines.map_while(Result::ok).last().unwrap_or_default();
+        ensure!(
+            ended.code() == Some(130) && last.starts_with("make-mirror stopped: 42 keys"),
+            "{ended}: {last}"
+        );
+    }
+    etcd.done()?;
+    ours.done()
 }
 
 /// Reads the whole history of the destination.

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use serde_json::Value;
 
 pub(crate) use fields::Fields;
-pub(crate) use json::{base64, message};
+pub(crate) use json::{base64, line as json_line, message};
 pub(crate) use table::Table;
 
 use crate::failure::{Done, Failure, exit};

@@ -12,7 +12,7 @@ mod elect;
 mod endpoint;
 pub(crate) mod get;
 mod lease;
-mod lock;
+pub(crate) mod lock;
 mod make_mirror;
 mod member;
 mod migrate;
@@ -21,7 +21,7 @@ pub(crate) mod password;
 pub(crate) mod put;
 mod role;
 mod shown;
-mod signal;
+pub(crate) mod signal;
 mod snapshot;
 mod tls;
 mod txn;
@@ -117,7 +117,7 @@ impl Verb {
             Self::Alarm(verb) => verb.run(session).await,
             Self::Defrag(verb) => verb.run(session).await,
             Self::Snapshot(verb) => verb.run(session).await,
-            Self::MakeMirror(verb) => verb.run(session).await,
+            Self::MakeMirror(verb) => Box::pin(verb.run(session)).await,
             Self::Migrate(verb) => verb.run(session).await,
             Self::Downgrade(verb) => verb.run(session).await,
             Self::Auth(verb) => verb.run(session).await,

@@ -2,7 +2,11 @@
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::Failure;
+use crate::failure::{Done, Failure};
+
+/// What shells say of who was ended by SIGINT, and by SIGTERM.
+const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 
 /// Hears the signals from now on.
 pub(crate) struct Stop {
@@ -20,9 +24,23 @@ impl Stop {
 
     /// Waits for one of them.
     pub(crate) async fn heard(&mut self) {
+        self.status().await;
+    }
+
+    /// Waits for one of them; answers the exit status that a shell gives for it.
+    async fn status(&mut self) -> u8 {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => INTERRUPTED,
+            _ = self.terminate.recv() => TERMINATED,
         }
+    }
+}
+
+/// Does it to its end, or until a signal comes; then says what was done and what was not.
+pub(crate) async fn unless_stopped(work: impl Future<Output = Done>, told: impl FnOnce() -> String) -> Done {
+    let mut stop = Stop::listen()?;
+    tokio::select! {
+        done = work => done,
+        status = stop.status() => Err(Failure { status, text: None, details: vec![told()] }),
     }
 }

@@ -3,45 +3,51 @@
 //! With `--position KEY` it keeps how far it has come in a key at the destination and goes on from there when it is
 //! started again; what it cannot know of any more it copies anew, and removes there what is not here.
 //!
+//! `--verify` compares both ends instead; with a position, at the revision of the source that the destination says it
+//! stands at, so that it may go on meanwhile.
+//!
 //! INVARIANT: what one transaction wrote here is written by one transaction there, unless it is too large for one.
 //! INVARIANT: with a position, no key at the destination ever goes back to what it was before.
 
+mod copy;
 mod position;
+mod progress;
+mod verify;
+mod write;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
 use client::{Call, Client, Code, Fault, Watch};
 use proto::etcdserverpb::request_op::Request;
-use proto::etcdserverpb::{
-    DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest, WatchCreateRequest,
-};
+use proto::etcdserverpb::{DeleteRangeRequest, PutRequest, RangeRequest, WatchCreateRequest};
 use proto::mvccpb::event::EventType;
 use proto::mvccpb::{Event, KeyValue};
 use tokio::time::{interval, sleep};
 
 use self::position::{Position, Stage};
+use self::progress::Progress;
 use super::shown::open_range;
-use crate::command_line::number;
+use super::signal::unless_stopped;
+use crate::command_line::{duration, number};
 use crate::failure::{Done, Failure, exit};
-use crate::output::{print_line, say};
+use crate::output::say;
 use crate::session::{Session, config};
 
-/// Keys that are read at once.
-const PAGE: i64 = 1000;
-
-/// How often the count is printed.
-const REPORT: Duration = Duration::from_secs(30);
+/// How often the source is asked how far a watch has come.
+const ASK: Duration = Duration::from_secs(1);
 
 /// The wait before a write is repeated whose answer did not come; writing twice what is written is no harm here.
 const PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Debug, Args)]
-#[command(after_help = "Example:\n  kvorumctl make-mirror --prefix=app/ --dest-prefix=copy/ other:2379")]
+#[command(
+    after_help = "Examples:\n  kvorumctl make-mirror --prefix=app/ --dest-prefix=copy/ other:2379\n  kvorumctl make-mirror \
+                  --position=mirror/app --prefix=app/ other:2379\n  kvorumctl make-mirror --position=mirror/app \
+                  --prefix=app/ --verify other:2379"
+)]
 pub(crate) struct MakeMirror {
     /// Where the other cluster listens.
     #[arg(value_name = "DESTINATION")]
@@ -61,6 +67,15 @@ pub(crate) struct MakeMirror {
     /// Keeps how far it has come in this key there, and goes on from it; removes there what is not here.
     #[arg(long, value_name = "KEY", conflicts_with = "rev")]
     position: Option<String>,
+    /// Compares both ends by a hash over keys and values, and writes nothing.
+    #[arg(long, conflicts_with = "rev")]
+    verify: bool,
+    /// How often it says on stderr how far it is; 0s never.
+    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    progress_every: Duration,
+    /// Serves how far it is as metrics, at http://HOST:PORT/metrics.
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics_listen: Option<String>,
     /// How many keys one transaction there may write.
     #[arg(long, default_value_t = 128, value_name = "COUNT")]
     max_txn_ops: usize,
@@ -91,17 +106,8 @@ struct Mirror {
     source: Client,
     target: Client,
     patience: Option<Duration>,
-    total: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     position: Option<Position>,
-}
-
-/// Keys of the copy that were read at once.
-struct Page {
-    pairs: Vec<KeyValue>,
-    /// The revision at which they were read.
-    revision: i64,
-    /// What is before the next page, at the source; none behind the last one.
-    next: Option<Bytes>,
 }
 
 impl MakeMirror {
@@ -126,29 +132,39 @@ impl MakeMirror {
         globals.cacert = self.dest_cacert.clone();
         globals.insecure_transport = self.dest_insecure_transport;
         let target = Client::new(config(&globals, place.split(','))?);
-        let total = Arc::new(AtomicU64::new(0));
+        let progress = Arc::new(Progress::default());
         let mut mirror = Mirror {
             source: session.client.clone(),
             target,
             patience: session.patience(),
-            total: Arc::clone(&total),
+            progress: Arc::clone(&progress),
             position: None,
             flags: self,
         };
-        tokio::select! {
-            done = mirror.run() => done,
-            done = report(total) => done,
+        if mirror.flags.verify {
+            return mirror.verify(session).await;
         }
-    }
-}
-
-/// Prints how many keys were written or deleted, now and then.
-async fn report(total: Arc<AtomicU64>) -> Done {
-    let mut ticks = interval(REPORT);
-    ticks.tick().await;
-    loop {
-        ticks.tick().await;
-        print_line(&total.load(Ordering::Relaxed).to_string())?;
+        let source = mirror.source.clone();
+        let (every, listen) = (mirror.flags.progress_every, mirror.flags.metrics_listen.clone());
+        let has_position = mirror.flags.position.is_some();
+        let work = async {
+            let served = progress::serve(listen, Arc::clone(&progress));
+            tokio::select! {
+                done = Box::pin(mirror.run()) => done,
+                done = progress.report() => done,
+                done = progress.watch(&source, every) => done,
+                done = served => done,
+            }
+        };
+        let told = || progress.ended(has_position);
+        let done = Box::pin(unless_stopped(work, told)).await;
+        done.map_err(|mut failure| {
+            // A refusal before anything was done speaks for itself, and so does a signal's sentence.
+            if failure.text.is_some() && progress.has_begun() {
+                failure.details.push(progress.ended(has_position));
+            }
+            failure
+        })
     }
 }
 
@@ -194,8 +210,19 @@ impl Mirror {
     async fn follow(&mut self, start: i64) -> Result<bool, Failure> {
         let (key, range_end) = self.range();
         let create = WatchCreateRequest { key, range_end, start_revision: start, ..Default::default() };
-        let mut watch = Watch::open(&self.source, create);
-        while let Some(answer) = watch.next().await {
+        let mut watch = Watch::open_behind_events(&self.source, create);
+        let asking = watch.progress();
+        let mut ticks = interval(ASK);
+        self.progress.follows(start - 1);
+        loop {
+            let answer = tokio::select! {
+                answer = watch.next() => answer,
+                _ = ticks.tick() => {
+                    asking.ask();
+                    continue;
+                }
+            };
+            let Some(answer) = answer else { return Err(Failure::error("the watch has ended")) };
             let answer = answer?;
             if answer.canceled {
                 if answer.compact_revision > 0 && self.position.is_some() {
@@ -208,71 +235,16 @@ impl Mirror {
             for change in answer.events.chunk_by(|one, next| revision(one) == revision(next)) {
                 let requests = change.iter().filter_map(|event| self.event(event)).collect();
                 self.write(requests, change.first().map(|event| Stage::At(revision(event)))).await?;
+                self.progress.came_to(change.first().map_or(0, revision));
+            }
+            if answer.events.is_empty() {
+                self.progress.came_to(answer.header.map_or(0, |header| header.revision));
             }
         }
-        Err(Failure::error("the watch has ended"))
     }
 
     fn range(&self) -> (Bytes, Bytes) {
         open_range(self.flags.prefix.clone().into_bytes().into(), true, false)
-    }
-
-    /// Copies what there is; answers at which revision. With a position it removes what is there and not here.
-    async fn copy(&mut self) -> Result<i64, Failure> {
-        let (mut key, mut at) = (self.range().0, 0);
-        loop {
-            let page = self.page(key.clone(), at).await?;
-            if at == 0 && self.position.is_some() {
-                self.write(Vec::new(), Some(Stage::Copying(page.revision))).await?;
-            }
-            at = page.revision;
-            let mut requests = Vec::new();
-            if self.position.is_some() {
-                requests = self.surplus(&key, &page).await?;
-            }
-            requests.extend(page.pairs.iter().filter_map(|pair| self.put(pair)));
-            self.write(requests, None).await?;
-            let Some(next) = page.next else { break };
-            key = next;
-        }
-        self.write(Vec::new(), Some(Stage::At(at))).await?;
-        Ok(at)
-    }
-
-    async fn page(&self, key: Bytes, at: i64) -> Result<Page, Failure> {
-        let range_end = self.range().1;
-        let request = RangeRequest { key, range_end, limit: PAGE, revision: at, ..Default::default() };
-        let page = self.insist(&self.source, request).await?;
-        let revision = if at == 0 { page.header.map_or(0, |header| header.revision) } else { at };
-        // The least key behind the last one.
-        let next =
-            page.kvs.last().filter(|_| page.more).map(|last| [last.key.as_ref(), b"\0"].concat().into());
-        Ok(Page { pairs: page.kvs, revision, next })
-    }
-
-    /// What is to be removed there, from where `begin` is to where the next page is.
-    async fn surplus(&self, begin: &Bytes, page: &Page) -> Result<Vec<Request>, Failure> {
-        let known: BTreeSet<Bytes> = page.pairs.iter().map(|pair| self.renamed(&pair.key)).collect();
-        let whole =
-            if self.flags.dest_prefix.is_empty() { &self.flags.prefix } else { &self.flags.dest_prefix };
-        let end = open_range(whole.clone().into_bytes().into(), true, false).1;
-        let range_end = page.next.as_ref().map_or(end, |next| self.renamed(next));
-        let mut key = self.renamed(begin);
-        let mut surplus = Vec::new();
-        loop {
-            let range_end = range_end.clone();
-            let request = RangeRequest { key, range_end, limit: PAGE, keys_only: true, ..Default::default() };
-            let there = self.insist(&self.target, request).await?;
-            for pair in &there.kvs {
-                if !known.contains(&pair.key) && !self.is_position(&pair.key) {
-                    let key = pair.key.clone();
-                    surplus
-                        .push(Request::RequestDeleteRange(DeleteRangeRequest { key, ..Default::default() }));
-                }
-            }
-            let Some(last) = there.kvs.last().filter(|_| there.more) else { return Ok(surplus) };
-            key = [last.key.as_ref(), b"\0"].concat().into();
-        }
     }
 
     /// Asks until there is an answer, if the mirror is one that goes on.
@@ -314,65 +286,6 @@ impl Mirror {
                 (!self.is_position(&delete.key)).then_some(Request::RequestDeleteRange(delete))
             }
         }
-    }
-
-    /// Writes until it is surely written; with what is written last the position goes on to `stage`.
-    async fn write(&mut self, mut requests: Vec<Request>, stage: Option<Stage>) -> Done {
-        let operations_max = match &self.position {
-            // The position takes a place, too.
-            Some(_) => self.flags.max_txn_ops.max(2) - 1,
-            None => self.flags.max_txn_ops.max(1),
-        };
-        loop {
-            let rest = requests.split_off(requests.len().min(operations_max));
-            let is_last = rest.is_empty();
-            self.write_once(requests, stage.filter(|_| is_last)).await?;
-            if is_last {
-                return Ok(());
-            }
-            requests = rest;
-        }
-    }
-
-    async fn write_once(&mut self, requests: Vec<Request>, stage: Option<Stage>) -> Done {
-        let count = requests.len() as u64;
-        let mut operations = requests;
-        let mut compare = Vec::new();
-        if let Some(position) = &self.position {
-            compare.push(position.compare());
-            operations.extend(stage.map(|stage| position.put(stage)));
-        }
-        if operations.is_empty() {
-            return Ok(());
-        }
-        let success = operations.into_iter().map(|request| RequestOp { request: Some(request) }).collect();
-        let request = TxnRequest { compare, success, ..Default::default() };
-        loop {
-            let fault = match self.target.call(request.clone(), self.patience).await {
-                Ok(reply) if reply.succeeded => break,
-                Ok(_) => None,
-                Err(fault) => Some(fault),
-            };
-            match (fault, &mut self.position) {
-                (Some(Fault::Broken { .. }), None) => sleep(PAUSE).await,
-                (Some(fault), Some(_)) if passes(&fault) => sleep(PAUSE).await,
-                (Some(fault), _) => return Err(fault.into()),
-                // An earlier try, whose answer did not come, may have been this one.
-                (None, Some(position)) => {
-                    position.look_up(&self.target, self.patience).await?;
-                    if stage.is_some_and(|stage| position.stands_at(stage)) {
-                        break;
-                    }
-                    return Err(position.lost());
-                }
-                (None, None) => return Err(Failure::error("a transaction without conditions was refused")),
-            }
-        }
-        if let (Some(position), Some(stage)) = (&mut self.position, stage) {
-            position.went_on(stage);
-        }
-        self.total.fetch_add(count, Ordering::Relaxed);
-        Ok(())
     }
 }
 

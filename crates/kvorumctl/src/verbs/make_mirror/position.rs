@@ -66,12 +66,22 @@ impl Position {
         target: &Client,
         patience: Option<Duration>,
     ) -> Result<(), Failure> {
+        self.look_up_at(target, patience).await.map(drop)
+    }
+
+    /// Looks it up at the destination; answers at which revision of that.
+    pub(super) async fn look_up_at(
+        &mut self,
+        target: &Client,
+        patience: Option<Duration>,
+    ) -> Result<i64, Failure> {
         let request = RangeRequest { key: self.key.clone(), ..Default::default() };
         let reply = target.call(request, patience).await?;
+        let revision = reply.header.map_or(0, |header| header.revision);
         let held = reply.kvs.into_iter().next().map(|pair| pair.value);
         self.stage = held.as_ref().map(|held| self.read(held)).transpose()?;
         self.held = held;
-        Ok(())
+        Ok(revision)
     }
 
     /// Whether what was looked up is this.
