@@ -118,7 +118,8 @@ pub(crate) fn with_go_flags(command: Command) -> Command {
             .hide_possible_values(true)
             .value_name("BOOL")
     });
-    command.infer_subcommands(true).mut_subcommands(with_go_flags)
+    // Of a flag that is given twice the last one counts; lists grow.
+    command.infer_subcommands(true).args_override_self(true).mut_subcommands(with_go_flags)
 }
 
 /// Yes and no, as Go reads them.

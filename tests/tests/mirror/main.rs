@@ -155,23 +155,32 @@ fn a_mirror_goes_on_where_it_was_killed() -> anyhow::Result<()> {
         content(&target, "copy/")?.len()
     );
     ensure!(target.member(0).client()?.get("other")?.is_some(), "what is elsewhere stays");
-    // Both ends by their hashes, while the mirror goes on and more is written.
-    let words = ["--prefix=load/", "--dest-prefix=copy/", "--position=mirror/load"];
     client.put("load/0", "9~")?;
-    let said = verified(&source, &target, &words)?;
-    ensure!(said["equal"] == true && said["source"]["sha256"] == said["destination"]["sha256"], "{said}");
-    ensure!(said["source"]["keys"].as_u64() > Some(1500), "{said}");
+    hashes_agree(&source, &target)?;
     drop(mirror);
     nothing_went_back(&target)?;
-    target.member(0).client()?.put("copy/first/7", "something else")?;
-    let said = verified(&source, &target, &words)?;
-    ensure!(
-        said["equal"] == false && said["different"] == 2,
-        "one has another value, one is only there: {said}"
-    );
-    ensure!(said["named"].to_string().contains("first/7"), "{said}");
+    a_difference_is_named(&source, &target)?;
     source.done()?;
     target.done()
+}
+
+/// What `--verify` has to know of the mirror.
+const WORDS: [&str; 3] = ["--prefix=load/", "--dest-prefix=copy/", "--position=mirror/load"];
+
+/// Both ends by their hashes, while the mirror goes on.
+fn hashes_agree(source: &Cluster, target: &Cluster) -> anyhow::Result<()> {
+    let said = verified(source, target, &WORDS)?;
+    ensure!(said["equal"] == true && said["source"]["sha256"] == said["destination"]["sha256"], "{said}");
+    ensure!(said["source"]["keys"].as_u64() > Some(1500), "{said}");
+    Ok(())
+}
+
+fn a_difference_is_named(source: &Cluster, target: &Cluster) -> anyhow::Result<()> {
+    target.member(0).client()?.put("copy/first/7", "something else")?;
+    let said = verified(source, target, &WORDS)?;
+    ensure!(said["equal"] == false && said["different"] == 2, "another value, and a key more: {said}");
+    ensure!(said["named"].to_string().contains("first/7"), "{said}");
+    Ok(())
 }
 
 /// What `make-mirror --verify` finds.

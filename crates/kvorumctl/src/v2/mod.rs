@@ -143,7 +143,9 @@ enum Verb {
 pub(crate) fn act(name: &'static str, world: &World) -> Done {
     let words = world.arguments.iter().skip(1).map(OsString::from);
     let words = std::iter::once(OsString::from(name)).chain(words);
-    let table = with_go_flags(CommandLine::command().name(name).bin_name(name)).infer_subcommands(false);
+    let table = with_go_flags(CommandLine::command().name(name).bin_name(name))
+        .infer_subcommands(false)
+        .args_override_self(true);
     let parsed =
         table.try_get_matches_from(words).and_then(|matches| CommandLine::from_arg_matches(&matches));
     let parsed = match parsed {
