@@ -28,7 +28,6 @@ use crate::authority::Lenient;
 use crate::body::{Body, Upload};
 use crate::browsers::Browsers;
 use crate::budget::Budget;
-use crate::json::Forms;
 use crate::leave::Leave;
 use crate::meters::Meters;
 use crate::{Limits, grpc, mux};
@@ -57,7 +56,6 @@ pub(crate) struct Shared {
     /// Bytes of one request message, which is etcd's `--max-request-bytes` and 512 KiB.
     pub(crate) message_bytes_max: usize,
     pub(crate) meters: Meters,
-    pub(crate) forms: Forms,
     pub(crate) browsers: Browsers,
     /// Of requests that are not here to their ends.
     pub(crate) arriving: Arc<Budget>,
@@ -110,7 +108,6 @@ impl Gateway {
             limits,
             message_bytes_max,
             meters,
-            forms: Forms::load(),
             browsers,
             arriving: Budget::new(limits.arriving_bytes_max),
             leaving: Budget::new(limits.leaving_bytes_max),

@@ -15,7 +15,8 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode};
 use prost::Message;
 
-pub(crate) use form::{Forms, Lines};
+use form::Form;
+pub(crate) use form::Lines;
 pub(crate) use values::Values;
 
 use crate::body::{Body, BodyError, Upload};
@@ -93,7 +94,7 @@ async fn stream(rpc: Rpc, request: Request<'_>) -> Result<Response<Body>, Refusa
         request.upload.give_back(values.into_body());
         return Err(refusal);
     }
-    let lines = Lines(shared.forms.of(rpc).clone());
+    let lines = Lines(Form::of(rpc));
     let call = stream::Call {
         outlet: Outlet::new(Arc::clone(&shared), rpc, stream::Form::Json(lines)),
         inlet: Inlet::Json(values),
@@ -156,7 +157,7 @@ impl<'a> Call<'a> {
         A: Message,
         F: Future<Output = Result<A, Refusal>>,
     {
-        let form = self.shared.forms.of(self.rpc);
+        let form = Form::of(self.rpc);
         let request: Q = form.read(&self.body)?;
         let meters = self.shared.meters.call(self.rpc);
         let started = meters.start();

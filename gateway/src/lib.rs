@@ -17,6 +17,7 @@ mod body;
 mod browsers;
 mod budget;
 mod compress;
+mod descriptors;
 mod leave;
 mod metadata;
 mod meters;

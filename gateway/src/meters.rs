@@ -3,7 +3,7 @@
 
 use api::Code;
 use http::HeaderValue;
-use prost_reflect::{DescriptorPool, MethodDescriptor};
+use proto::Method;
 use telemetry::{Buckets, Counter, Histogram, Registry};
 
 use crate::rpc::Rpc;
@@ -102,19 +102,17 @@ struct V2Method {
 }
 
 impl Meters {
-    /// Registers everything; the methods come from the descriptors.
+    /// Registers everything.
     pub(crate) fn register(registry: &Registry) -> Self {
-        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors");
         let calls = Rpc::ALL.iter().map(|rpc| {
             let (service, method) = rpc.names();
-            let descriptors = pool.get_service_by_name(service).expect("the services are built in");
-            let descriptor = descriptors.methods().find(|known| known.name() == method);
-            CallMeters::register(registry, service, method, descriptor.as_ref().map_or("unary", kind))
+            let known = proto::METHODS.iter().find(|known| known.service == service && known.name == method);
+            CallMeters::register(registry, service, method, known.map_or("unary", kind))
         });
         let network = |name, help| registry.counter(name, help, &[]);
         Self {
             calls: calls.collect(),
-            unserved: unserved(&pool, registry),
+            unserved: unserved(registry),
             received_bytes: network(
                 "etcd_network_client_grpc_received_bytes_total",
                 "The total number of bytes received from grpc clients.",
@@ -172,20 +170,19 @@ impl Meters {
     }
 }
 
-fn unserved(pool: &DescriptorPool, registry: &Registry) -> Vec<(String, CallMeters)> {
-    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-    methods
-        .map(|method| (format!("/{}/{}", method.parent_service().full_name(), method.name()), method))
+fn unserved(registry: &Registry) -> Vec<(String, CallMeters)> {
+    proto::METHODS
+        .iter()
+        .map(|method| (format!("/{}/{}", method.service, method.name), method))
         .filter(|(path, _)| Rpc::at_path(path).is_none())
         .map(|(path, method)| {
-            let service = method.parent_service().full_name().to_owned();
-            (path, CallMeters::register(registry, &service, method.name(), kind(&method)))
+            (path, CallMeters::register(registry, method.service, method.name, kind(method)))
         })
         .collect()
 }
 
-fn kind(method: &MethodDescriptor) -> &'static str {
-    match (method.is_client_streaming(), method.is_server_streaming()) {
+fn kind(method: &Method) -> &'static str {
+    match (method.streams_in, method.streams_out) {
         (false, false) => "unary",
         (false, true) => "server_stream",
         (true, false) => "client_stream",

@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use prost_reflect::{
-    DescriptorPool, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
-};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use serde_json::{Map, Value, json};
 
+use crate::descriptors::POOL;
 use crate::rpc::Rpc;
 
 /// OpenAPI 3.0.
@@ -54,13 +53,12 @@ struct Description {
 
 impl Description {
     fn make(dialect: Dialect) -> Bytes {
-        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors");
         let mut description = Self { dialect, schemas: BTreeMap::new() };
         description.schemas.insert("Error".to_owned(), error());
         let mut paths = Map::new();
         for rpc in Rpc::ALL {
             let (service, method) = rpc.names();
-            let service = pool.get_service_by_name(service).expect("the services are built in");
+            let service = POOL.get_service_by_name(service).expect("the services are built in");
             let Some(method) = service.methods().find(|known| known.name() == method) else { continue };
             for (number, path) in rpc.json_paths().iter().enumerate() {
                 let operation = description.operation(&method, number);

@@ -1,20 +1,16 @@
 //! gRPC's own reflection service: tools ask it what can be called, and with which messages.
 
-use std::sync::LazyLock;
-
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, FileDescriptor};
+use prost_reflect::FileDescriptor;
 use proto::reflection as pb;
 use proto::reflection::server_reflection_request::MessageRequest as Question;
 use proto::reflection::server_reflection_response::MessageResponse as Answer;
 
 use api::Code;
 
+use crate::descriptors::POOL;
 use crate::refusal::Refusal;
 use crate::stream::Call;
-
-static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors"));
 
 /// Answers each question in turn.
 pub(crate) async fn serve(mut call: Call) -> Result<(), Refusal> {

@@ -6,6 +6,22 @@
 /// Every message and service as an encoded `FileDescriptorSet`, for the JSON form and for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+/// A method of a service.
+#[derive(Clone, Copy, Debug)]
+pub struct Method {
+    /// Its service, with the package.
+    pub service: &'static str,
+    /// Its name in the service.
+    pub name: &'static str,
+    /// The client says as many messages as it likes.
+    pub streams_in: bool,
+    /// The server does.
+    pub streams_out: bool,
+}
+
+/// The methods of all services, in the order of the .proto text.
+pub const METHODS: &[Method] = include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 pub use generated::{authpb, etcdserverpb, health, mvccpb, reflection, v3electionpb, v3lockpb};
 
 #[allow(

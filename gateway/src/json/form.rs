@@ -1,13 +1,14 @@
 //! Messages in protobuf's JSON form: names as they are in the .proto text, 64-bit numbers as strings, bytes in base64, and
 //! defaults left out.
 
+use std::sync::LazyLock;
+
 use api::Code;
 use bytes::{BufMut as _, BytesMut};
 use prost::Message;
-use prost_reflect::{
-    DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions,
-};
+use prost_reflect::{DeserializeOptions, DynamicMessage, MessageDescriptor, SerializeOptions};
 
+use crate::descriptors::POOL;
 use crate::refusal::Refusal;
 use crate::rpc::Rpc;
 
@@ -19,25 +20,17 @@ pub(crate) struct Form {
 }
 
 /// The JSON forms of all calls, by their numbers.
-pub(crate) struct Forms(Vec<Form>);
-
-impl Forms {
-    /// From the descriptors that were built in.
-    pub(crate) fn load() -> Self {
-        let pool = DescriptorPool::decode(proto::DESCRIPTORS).expect("the build wrote the descriptors");
-        Self(Rpc::ALL.iter().map(|rpc| Form::find(&pool, *rpc)).collect())
-    }
-
-    /// The form of a call.
-    pub(crate) fn of(&self, rpc: Rpc) -> &Form {
-        &self.0[rpc as usize]
-    }
-}
+static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| Rpc::ALL.iter().map(|rpc| Form::find(*rpc)).collect());
 
 impl Form {
-    fn find(pool: &DescriptorPool, rpc: Rpc) -> Self {
+    /// The form of a call. The first who asks waits for some milliseconds.
+    pub(crate) fn of(rpc: Rpc) -> &'static Self {
+        &FORMS[rpc as usize]
+    }
+
+    fn find(rpc: Rpc) -> Self {
         let (service, method) = rpc.names();
-        let service = pool.get_service_by_name(service).expect("the services are built in");
+        let service = POOL.get_service_by_name(service).expect("the services are built in");
         let method = service.methods().find(|known| known.name() == method).expect("so are their methods");
         Self { request: method.input(), response: method.output() }
     }
@@ -90,7 +83,7 @@ fn wrong(error: &dyn std::fmt::Display) -> Refusal {
 
 /// Answers of a stream: one line each.
 #[derive(Clone, Debug)]
-pub(crate) struct Lines(pub(crate) Form);
+pub(crate) struct Lines(pub(crate) &'static Form);
 
 impl Lines {
     /// Appends an answer.

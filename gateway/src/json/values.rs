@@ -23,7 +23,7 @@ pub(crate) struct Values {
     shared: Arc<Shared>,
     rpc: Rpc,
     body: Incoming,
-    form: Form,
+    form: &'static Form,
     objects: Objects,
     first: Option<DynamicMessage>,
     /// Of an object that is not here to its end.
@@ -33,7 +33,7 @@ pub(crate) struct Values {
 
 impl Values {
     pub(super) fn new(shared: Arc<Shared>, rpc: Rpc, body: Incoming, bytes_max: usize) -> Self {
-        let form = shared.forms.of(rpc).clone();
+        let form = Form::of(rpc);
         let share = shared.arriving.share();
         Self { shared, rpc, body, form, objects: Objects::new(bytes_max), first: None, share, ended: false }
     }
