@@ -37,8 +37,6 @@ const LOG_BYTES_KEPT: u64 = 64 << 20;
 const QUOTA_BYTES: u64 = 2 << 30;
 /// Threads that speak to clients: one for each core, up to this many.
 const LANES_MAX: usize = 8;
-/// Samples of histograms wait in memory for this long at most.
-const UPKEEP: Duration = Duration::from_secs(1);
 /// How often it is looked whether certificates end soon.
 const INSPECTION: Duration = Duration::from_hours(24);
 
@@ -145,7 +143,7 @@ impl Running {
         if has_data {
             compare_flags(config, &member).await;
         }
-        let chores = vec![tokio::spawn(upkeep(registry.clone())), tokio::spawn(inspect(keys))];
+        let chores = vec![tokio::spawn(inspect(keys))];
         let (stop, _) = watch::channel(false);
         let lanes = thread::available_parallelism().map_or(2, usize::from).min(LANES_MAX);
         let lanes = Lanes::start((0..lanes).map(|number| format!("lane-{number}")))?;
@@ -338,13 +336,5 @@ async fn compare_flags(config: &Config, member: &Member) {
             "the data folder knows this member by other peer URLs than --initial-advertise-peer-urls, which is read \
              only at the first start: is this the folder of another member? To move a member, use `etcdctl member update`"
         );
-    }
-}
-
-async fn upkeep(registry: Registry) {
-    let mut rounds = tokio::time::interval(UPKEEP);
-    loop {
-        rounds.tick().await;
-        registry.upkeep();
     }
 }

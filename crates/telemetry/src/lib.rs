@@ -5,6 +5,7 @@
 //!
 //! INVARIANT: a broken log output never stops a member.
 
+mod histograms;
 mod lines;
 mod log;
 mod process;

@@ -12,6 +12,7 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, R
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use parking_lot::Mutex;
 
+use crate::histograms::Histograms;
 use crate::process::ProcessFamilies;
 use crate::stripes::Stripes;
 
@@ -37,7 +38,7 @@ impl Buckets {
         Self { start, factor, count: if count == 0 { 1 } else { count } }
     }
 
-    fn bounds(self) -> Vec<f64> {
+    pub(crate) fn bounds(self) -> Vec<f64> {
         std::iter::successors(Some(self.start), |bound| Some(bound * self.factor))
             .take(self.count as usize)
             .collect()
@@ -54,14 +55,6 @@ struct Inner {
     stripes: Stripes,
     process: ProcessFamilies,
     histograms: Mutex<Histograms>,
-}
-
-/// The exporter wants to know buckets when it is built, and callers bring them when they register; so each
-/// series of buckets has an exporter of its own, of which there are about ten.
-#[derive(Default)]
-struct Histograms {
-    recorders: Vec<(Buckets, PrometheusRecorder)>,
-    buckets_by_family: BTreeMap<&'static str, Buckets>,
 }
 
 impl Default for Registry {
@@ -96,8 +89,8 @@ impl Registry {
         self.0.plain.register_gauge(&key(name, labels), &METADATA)
     }
 
-    /// The histogram with this name and these labels; the same one when asked again. Somebody must call
-    /// [`Registry::upkeep`], since samples wait in memory until then.
+    /// The histogram with this name and these labels; the same one when asked again. A sample is counted at once and
+    /// takes no memory.
     ///
     /// # Panics
     /// When the family was registered before with other buckets, which is a mistake in this program.
@@ -108,43 +101,14 @@ impl Registry {
         labels: &[(&'static str, &str)],
         buckets: Buckets,
     ) -> Histogram {
-        let mut histograms = self.0.histograms.lock();
-        let first = *histograms.buckets_by_family.entry(name).or_insert(buckets);
-        assert!(first == buckets, "{name} has two series of buckets: {first:?} and {buckets:?}");
-        let recorder = histograms.recorder(buckets);
-        recorder.describe_histogram(KeyName::from_const_str(name), None, SharedString::const_str(help));
-        recorder.register_histogram(&key(name, labels), &METADATA)
-    }
-
-    /// Sorts the samples of histograms into their buckets. Until then each takes 16 bytes or so, which is
-    /// why the program calls this every second and does not wait for somebody to scrape.
-    pub fn upkeep(&self) {
-        for (_, recorder) in &self.0.histograms.lock().recorders {
-            recorder.handle().run_upkeep();
-        }
+        self.0.histograms.lock().histogram(name, help, key(name, labels), buckets)
     }
 
     /// Everything, in the text form 0.0.4.
     pub fn render(&self) -> String {
         self.0.process.update(&self.0.plain);
         self.0.stripes.show();
-        let mut texts = vec![self.0.plain.handle().render()];
-        texts.extend(
-            self.0.histograms.lock().recorders.iter().map(|(_, recorder)| recorder.handle().render()),
-        );
-        sorted(&texts)
-    }
-}
-
-impl Histograms {
-    fn recorder(&mut self, buckets: Buckets) -> &PrometheusRecorder {
-        let at = self.recorders.iter().position(|(series, _)| *series == buckets).unwrap_or_else(|| {
-            let builder = PrometheusBuilder::new().set_buckets(&buckets.bounds());
-            let recorder = builder.expect("a series has at least one bound").build_recorder();
-            self.recorders.push((buckets, recorder));
-            self.recorders.len() - 1
-        });
-        &self.recorders[at].1
+        sorted(&[self.0.plain.handle().render(), self.0.histograms.lock().render()])
     }
 }
 
@@ -215,14 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn histograms_are_there_before_the_first_sample_and_survive_upkeep() {
+    fn histograms_are_there_before_the_first_sample() {
         let registry = Registry::new();
         let buckets = Buckets::exponential(0.001, 2.0, 2);
         let histogram = registry.histogram("h_seconds", "Takes time.", &[("op", "Put")], buckets);
         assert!(family(&registry, "h_seconds").ends_with("h_seconds_count{op=\"Put\"} 0\n"));
         for sample in [0.001, 0.0015, 7.0] {
             histogram.record(sample);
-            registry.upkeep();
         }
         assert_eq!(
             family(&registry, "h_seconds"),

@@ -11,7 +11,7 @@ use metrics::{Counter, CounterFn, Key};
 use parking_lot::Mutex;
 
 /// More threads than this share stripes, which is as good as not having them, and no worse.
-const STRIPES: usize = 8;
+pub(crate) const STRIPES: usize = 8;
 /// Counters of one block, whose stripes are so many numbers in a row.
 const BLOCK: usize = 256;
 
@@ -20,6 +20,11 @@ thread_local! {
         static THREADS: AtomicUsize = AtomicUsize::new(0);
         THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
     };
+}
+
+/// The stripe of this thread, below [`STRIPES`]. While a thread ends it may have none any more, and takes the first.
+pub(crate) fn stripe() -> usize {
+    STRIPE.try_with(|stripe| *stripe).unwrap_or_default()
 }
 
 type Block = [[AtomicU64; BLOCK]; STRIPES];
@@ -45,9 +50,7 @@ impl Striped {
 
 impl CounterFn for Striped {
     fn increment(&self, value: u64) {
-        // While a thread ends it may have no stripe any more.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or_default();
-        if let Some(number) = self.block.get(stripe).and_then(|stripe| stripe.get(self.at)) {
+        if let Some(number) = self.block.get(stripe()).and_then(|stripe| stripe.get(self.at)) {
             number.fetch_add(value, Ordering::Relaxed);
         }
     }
