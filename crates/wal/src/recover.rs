@@ -9,6 +9,10 @@
 //! Written again, because after a failed sync the kernel may hold pages for clean that never reached the disk;
 //! zero, because a record of the lost tail must not fit the chain again later.
 
+use std::alloc::System;
+
+use allocator_api2::vec::Vec as VecIn;
+
 use crate::disk::{Disk, DiskError, File, OnDisk};
 use crate::identity::{Identity, META, META_NEW};
 use crate::index::{Index, Place, Segment};
@@ -147,6 +151,10 @@ fn create(disk: &dyn Disk, config: &Config, names: &[String]) -> Result<(), Open
     Ok(())
 }
 
+/// All that stands in a segment. Its memory is the system's, which takes it back when it is dropped: the program's own
+/// allocator may keep what is so large for as long as the member runs.
+type Content = VecIn<u8, System>;
+
 /// The walk through the segments.
 struct Scan<'a> {
     disk: &'a dyn Disk,
@@ -200,6 +208,8 @@ impl<'a> Scan<'a> {
         let mut sealed: Option<(u32, Extent)> = None;
         let mut loaded = None;
         for id in used {
+            // One is in memory at a time.
+            drop(loaded.take());
             let (segment, bytes) = self.load(*id)?;
             if let Some((previous, extent)) = &sealed {
                 self.check_joint(*previous, extent, *id, &bytes)?;
@@ -312,14 +322,15 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn load(&self, id: u32) -> Result<(Segment, Vec<u8>), OpenError> {
+    fn load(&self, id: u32) -> Result<(Segment, Content), OpenError> {
         let name = segment_name(id);
         let file = self.disk.open(&name).on("open", &name)?;
         let length = file.len().on("read", &name)?;
         if length > u64::from(u32::MAX) {
             return Err(damaged(id, u64::from(u32::MAX), "the segment is longer than any that we write"));
         }
-        let mut bytes = vec![0; length as usize];
+        let mut bytes = Content::new_in(System);
+        bytes.resize(length as usize, 0);
         file.pread(0, &mut bytes).on("read", &name)?;
         Ok((Segment { id, file, bytes: length }, bytes))
     }
