@@ -51,17 +51,27 @@ impl Client {
     pub fn new(config: Config) -> Self {
         let targets =
             config.endpoints.iter().map(|endpoint| Arc::new(Target::new(endpoint.clone()))).collect();
+        let token = Token::default();
+        // What cannot be sent is as good as none: the members refuse both.
+        if let Some(signed) = config.token.as_ref().and_then(|signed| signed.parse().ok()) {
+            token.set(Standing::Proven(signed));
+        }
         Self {
             config: Arc::new(config),
             targets,
             turn: Arc::new(AtomicUsize::new(0)),
-            token: Arc::new(Token::default()),
+            token: Arc::new(token),
         }
     }
 
     /// The endpoints, in the order in which they were given.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.targets.iter().map(|target| &target.endpoint)
+    }
+
+    /// Whether an endpoint without a scheme is reached with TLS.
+    pub fn prefers_tls(&self) -> bool {
+        self.config.prefers_tls
     }
 
     pub(crate) fn config(&self) -> &Config {

@@ -85,6 +85,8 @@ pub struct Config {
     pub prefers_tls: bool,
     /// Who speaks, if anybody.
     pub credentials: Option<Credentials>,
+    /// A token that was signed elsewhere, instead of credentials.
+    pub token: Option<String>,
     /// The largest request, in bytes; larger ones are refused here.
     pub request_bytes_max: usize,
     /// The largest answer, in bytes.
@@ -101,6 +103,7 @@ impl Default for Config {
             tls: None,
             prefers_tls: false,
             credentials: None,
+            token: None,
             request_bytes_max: 2 * 1024 * 1024,
             reply_bytes_max: i32::MAX as usize,
         }

@@ -1,5 +1,6 @@
 //! The command line as data: the flags that every verb knows, and the verbs in groups.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, Args, Command, CommandFactory as _, Parser};
@@ -11,7 +12,6 @@ use crate::verbs::{Verb, del, get, put};
 #[command(
     name = "kvorumctl",
     about = "The hand tool of Kvorum and etcd: etcdctl's verbs, flags and outputs.",
-    after_help = "Every global flag is a variable too: --endpoints is ETCDCTL_ENDPOINTS or KVORUMCTL_ENDPOINTS.",
     max_term_width = 100,
     disable_version_flag = true,
     propagate_version = false
@@ -81,6 +81,18 @@ pub(crate) struct Globals {
     #[arg(long, global = true, default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
           require_equals = true, default_missing_value = "true", value_parser = yes_or_no)]
     pub(crate) insecure_discovery: bool,
+    /// The largest request, in bytes.
+    #[arg(long, global = true, default_value_t = 2 * 1024 * 1024, value_name = "BYTES")]
+    pub(crate) max_request_bytes: usize,
+    /// The largest answer, in bytes.
+    #[arg(long, global = true, default_value_t = i32::MAX as usize, value_name = "BYTES")]
+    pub(crate) max_recv_bytes: usize,
+    /// A token that was signed elsewhere, instead of a user.
+    #[arg(long, global = true, value_name = "TOKEN")]
+    pub(crate) auth_jwt_token: Option<String>,
+    /// Which of the contexts is meant; without a value none of them.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
     /// Says on stderr which endpoints are tried.
     #[arg(long, global = true)]
     pub(crate) debug: bool,
@@ -88,8 +100,83 @@ pub(crate) struct Globals {
 
 /// The whole table, with flags that take `=true` and `=false` as Go's do.
 pub(crate) fn command(name: &str) -> Command {
-    let name = name.to_owned();
-    with_go_flags(CommandLine::command().name(name.clone()).bin_name(name))
+    let table = CommandLine::command().name(name.to_owned()).bin_name(name.to_owned());
+    let help = help(&table, name);
+    with_go_flags(table).help_template(help)
+}
+
+/// The same for who types: the help of a verb leaves away the flags that every one knows.
+pub(crate) fn typed(name: &str) -> Command {
+    let more = format!("`{name} options` lists the flags that every verb knows.");
+    let table = command(name).mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+    table.mut_subcommands(move |verb| with_help(verb, &more))
+}
+
+fn with_help(verb: Command, more: &str) -> Command {
+    let more_below = more.to_owned();
+    verb.help_template(format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{{all-args}}{{after-help}}\n\n{more}\n"
+    ))
+    .mut_subcommands(move |verb| with_help(verb, &more_below))
+}
+
+/// The flags that every verb knows, alone.
+pub(crate) fn globals(name: &str) -> Command {
+    let table = Globals::augment_args(Command::new("options").disable_help_flag(true));
+    with_go_flags(table)
+        .help_template(format!("Every verb of {name} knows these flags. {VARIABLES}\n\n{{options}}"))
+}
+
+const VARIABLES: &str = "Each is a variable too: --endpoints is\nETCDCTL_ENDPOINTS or KVORUMCTL_ENDPOINTS.";
+
+/// Verbs that belong together.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Keys", &["put", "get", "del", "txn", "watch", "compaction", "keys", "export", "import"]),
+    ("Leases, locks, elections", &["lease", "lock", "elect"]),
+    (
+        "The cluster",
+        &["member", "endpoint", "top", "doctor", "check", "alarm", "defrag", "move-leader", "downgrade"],
+    ),
+    ("Copies", &["snapshot", "make-mirror", "migrate"]),
+    ("Who may do what", &["auth", "user", "role", "tls"]),
+    ("This tool", &["context", "options", "completion", "man", "version"]),
+];
+
+const EXAMPLES: &str = "  {name} put greeting hello
+  {name} get --prefix users/ -w json
+  {name} watch --prefix users/ --rev=42
+  {name} endpoint status --cluster -w table
+  {name} snapshot save backup.db
+  {name} context add prod --endpoints=https://a:2379,https://b:2379";
+
+/// Help on one page: the verbs in groups, and examples.
+fn help(table: &Command, name: &str) -> String {
+    let about = |verb: &str| {
+        let verb = table.get_subcommands().find(|command| command.get_name() == verb);
+        verb.and_then(Command::get_about).map(ToString::to_string).unwrap_or_default()
+    };
+    let mut text = "{about}\n\n{usage-heading} {usage}\n".to_owned();
+    let mut rest: Vec<&str> = table.get_subcommands().map(Command::get_name).collect();
+    let mut group = |title: &str, verbs: &[&str]| {
+        let _ = writeln!(text, "\n{title}:");
+        for verb in verbs {
+            let _ = writeln!(text, "  {verb:<12} {}", about(verb));
+        }
+    };
+    for (title, verbs) in GROUPS {
+        rest.retain(|verb| !verbs.contains(verb));
+        group(title, verbs);
+    }
+    if !rest.is_empty() {
+        group("More", &rest);
+    }
+    let examples = EXAMPLES.replace("{name}", name);
+    let _ = writeln!(
+        text,
+        "\nExamples:\n{examples}\n\n`{name} VERB --help` says more of a verb, `{name} options` lists\nthe flags that every one \
+         knows. ETCDCTL_API=2 makes this the tool of v2."
+    );
+    text
 }
 
 /// What a line of a transaction may say.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, FromArgMatches as _};
 
-use crate::command_line::{CommandLine, command};
+use crate::command_line::{CommandLine, typed};
 use crate::environment;
 use crate::failure::{Done, Failure, exit};
 use crate::session::Session;
@@ -24,6 +24,9 @@ pub struct World {
     /// The variables.
     pub environment: BTreeMap<String, String>,
 }
+
+/// The flags that were given, by their names.
+type Given = BTreeMap<String, String>;
 
 /// The names under which it may be called; under etcdctl's it answers as that.
 const NAMES: [&str; 2] = ["kvorumctl", "etcdctl"];
@@ -47,9 +50,9 @@ fn act(world: World) -> Done {
     if world.environment.get("ETCDCTL_API").is_some_and(|version| version == "2") {
         return v2::act(name, &world);
     }
-    let Some(parsed) = parse(name, &world)? else { return Ok(()) };
+    let Some((parsed, given)) = parse(name, &world)? else { return Ok(()) };
     run_to_end(async {
-        let session = Session::open(name, &parsed.globals, world.environment).await?;
+        let session = Session::open(name, &parsed.globals, world.environment, given).await?;
         Box::pin(parsed.verb.run(&session)).await
     })
 }
@@ -67,8 +70,8 @@ pub(crate) fn run_to_end(work: impl Future<Output = Done>) -> Done {
 }
 
 /// The command line and the variables as one; nothing when all that was asked for was help.
-fn parse(name: &'static str, world: &World) -> Result<Option<CommandLine>, Failure> {
-    let mut table = command(name);
+fn parse(name: &'static str, world: &World) -> Result<Option<(CommandLine, Given)>, Failure> {
+    let mut table = typed(name);
     let words: Vec<OsString> = world.arguments.iter().skip(1).map(OsString::from).collect();
     let call = |more: &[String]| -> Vec<OsString> {
         let more = more.iter().map(OsString::from);
@@ -78,13 +81,17 @@ fn parse(name: &'static str, world: &World) -> Result<Option<CommandLine>, Failu
         Ok(matches) => matches,
         Err(error) => return refused(name, &error),
     };
-    let more = environment::words(&table, &matches, &world.environment)?;
+    let mut more = environment::words(&table, &matches, &world.environment)?;
+    let given = environment::given(&table, &matches);
+    if name == NAMES[0] && !matches!(matches.subcommand_name(), Some("context" | "completion" | "man")) {
+        more.extend(environment::of_context(&table, &given, &more, &world.environment)?);
+    }
     let matches: ArgMatches = match table.try_get_matches_from_mut(call(&more)) {
         Ok(matches) => matches,
         Err(error) => return refused(name, &error),
     };
     match CommandLine::from_arg_matches(&matches) {
-        Ok(parsed) => Ok(Some(parsed)),
+        Ok(parsed) => Ok(Some((parsed, given))),
         Err(error) => refused(name, &error),
     }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) name: &'static str,
     pub(crate) globals: Globals,
     environment: BTreeMap<String, String>,
+    /// The flags that were given on the command line and that every verb knows.
+    pub(crate) given: BTreeMap<String, String>,
     pub(crate) client: Client,
     pub(crate) output: Output,
 }
@@ -30,6 +32,7 @@ impl Session {
         name: &'static str,
         globals: &Globals,
         environment: BTreeMap<String, String>,
+        given: BTreeMap<String, String>,
     ) -> Result<Self, Failure> {
         let output = Output::new(&globals.write_out, globals.hex)?;
         let discovered = discovered(globals).await?;
@@ -38,7 +41,7 @@ impl Session {
         if globals.debug {
             config.endpoints.iter().for_each(|endpoint| say(&format!("endpoint: {endpoint}")));
         }
-        Ok(Self { name, globals: globals.clone(), environment, client: Client::new(config), output })
+        Ok(Self { name, globals: globals.clone(), environment, given, client: Client::new(config), output })
     }
 
     /// Asks whichever endpoint answers.
@@ -60,6 +63,11 @@ impl Session {
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         let named = |prefix: &str| self.environment.get(&format!("{prefix}{name}"));
         environment::PREFIXES.iter().find_map(|prefix| named(prefix)).map(String::as_str)
+    }
+
+    /// Where contexts are kept.
+    pub(crate) fn contexts_path(&self) -> Option<PathBuf> {
+        crate::verbs::context::path(&self.environment)
     }
 
     /// Shows an answer in the form that was asked for.
@@ -94,7 +102,9 @@ pub(crate) fn config<'a>(
         keepalive_time: globals.keepalive_time,
         keepalive_timeout: globals.keepalive_timeout,
         credentials: credentials(globals)?,
-        ..Config::default()
+        request_bytes_max: globals.max_request_bytes,
+        reply_bytes_max: globals.max_recv_bytes,
+        token: globals.auth_jwt_token.clone().filter(|token| !token.is_empty()),
     })
 }
 

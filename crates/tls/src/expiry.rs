@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use telemetry::Registry;
 
-use crate::Side;
 use crate::certificate::{Certificate, moment};
+use crate::files;
+use crate::{Side, TlsError};
 
 const NAME: &str = "kvorum_tls_certificate_not_after_seconds";
 const HELP: &str = "When the first certificate of a file expires, in seconds since 1970; of CAs the first one that has \
@@ -71,6 +72,13 @@ impl Expiry {
             );
         }
     }
+}
+
+/// Until when each certificate in a file is good: its subject, and seconds since 1970.
+pub fn not_after(path: &Path) -> Result<Vec<(String, i64)>, TlsError> {
+    let certificates = files::certificates(path)?;
+    let parsed = certificates.iter().filter_map(|der| Certificate::parse(der).ok());
+    Ok(parsed.map(|certificate| (certificate.subject, certificate.not_after)).collect())
 }
 
 fn now() -> i64 {

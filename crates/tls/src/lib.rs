@@ -38,6 +38,7 @@ mod tests;
 
 pub use client::{Client, ClientStream, ConnectError};
 pub use error::TlsError;
+pub use expiry::not_after;
 pub use protocol::{Protocol, ProtocolError, Version};
 pub use self_signed::self_signed;
 pub use server::{Server, ServerStream, Session};

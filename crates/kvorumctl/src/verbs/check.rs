@@ -12,8 +12,9 @@ use proto::etcdserverpb::{
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{interval, timeout};
 
+use super::signal::Stop;
 use crate::failure::{Done, Failure, exit};
 use crate::output::{print_line, say};
 use crate::session::{Session, config};
@@ -33,6 +34,9 @@ const TICK: Duration = Duration::from_millis(10);
 const THROUGHPUT_MIN: f64 = 0.9;
 const SLOWEST_MAX: f64 = 0.5;
 const STDDEV_MAX: f64 = 0.1;
+
+/// How long removing the keys may take when it was stopped.
+const CLEAR: Duration = Duration::from_secs(10);
 
 /// Failures that are shown of those that there were.
 const FAILURES_SHOWN_MAX: usize = 5;
@@ -78,6 +82,8 @@ struct Measured {
     seconds: Vec<f64>,
     failures: Vec<String>,
     took: Duration,
+    /// The exit status of who stopped it.
+    stopped: Option<u8>,
 }
 
 impl Check {
@@ -113,7 +119,7 @@ async fn perf(session: &Session, load: &Load) -> Done {
     expect_empty(session, &prefix).await?;
     let writes = rate * PERF.as_secs();
     let plan = Plan { rate: Some(rate), writes, clients, key_bytes: KEY_BYTES };
-    let measured = write_all(session, &prefix, plan).await?;
+    let measured = measure(session, load, &prefix, plan).await?;
     clear(session, load, &prefix).await?;
     let good = judge(&measured, rate)?;
     print_line(if good { "PASS" } else { "FAIL" })?;
@@ -171,7 +177,7 @@ async fn datascale(session: &Session, load: &Load) -> Done {
          concurrent clients]."
     ))?;
     let plan = Plan { rate: None, writes, clients, key_bytes: KEY_BYTES };
-    let measured = write_all(session, &prefix, plan).await?;
+    let measured = measure(session, load, &prefix, plan).await?;
     let after = memory(session).await?;
     clear(session, load, &prefix).await?;
     if !measured.failures.is_empty() {
@@ -199,8 +205,27 @@ async fn expect_empty(session: &Session, prefix: &str) -> Done {
     Err(Failure::new(exit::INVALID_INPUT, text))
 }
 
+/// Writes by the plan; whoever stops it finds no keys of it.
+async fn measure(session: &Session, load: &Load, prefix: &str, plan: Plan) -> Result<Measured, Failure> {
+    let mut stop = Stop::listen()?;
+    let measured = Box::pin(write_all(session, prefix, plan, &mut stop)).await?;
+    let Some(status) = measured.stopped else { return Ok(measured) };
+    let left = match timeout(CLEAR, clear(session, load, prefix)).await {
+        Ok(Ok(())) => "its keys are deleted again".to_owned(),
+        _ => format!("its keys are left: `{} del --prefix {prefix}` deletes them", session.name),
+    };
+    let told =
+        format!("check was stopped after {} of {} writes; {left}", measured.seconds.len(), plan.writes);
+    Err(Failure { status, text: None, details: vec![told] })
+}
+
 /// Writes by the plan, with a bar on stderr.
-async fn write_all(session: &Session, prefix: &str, plan: Plan) -> Result<Measured, Failure> {
+async fn write_all(
+    session: &Session,
+    prefix: &str,
+    plan: Plan,
+    stop: &mut Stop,
+) -> Result<Measured, Failure> {
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}")
         .expect("the template is well-formed");
     let bar = ProgressBar::new(plan.writes).with_style(style);
@@ -221,8 +246,13 @@ async fn write_all(session: &Session, prefix: &str, plan: Plan) -> Result<Measur
         };
         writers.spawn(writer.run());
     }
-    hand_out(&given, plan).await;
-    let mut measured = Measured::default();
+    let stopped = tokio::select! {
+        () = hand_out(&given, plan) => None,
+        status = stop.status() => Some(status),
+    };
+    // Those that write just now write to their end, so that nothing comes behind what removes it.
+    given.close();
+    let mut measured = Measured { stopped, ..Measured::default() };
     while let Some(written) = writers.join_next().await {
         let (seconds, failures) = written.map_err(|error| Failure::error(error.to_string()))?;
         measured.seconds.extend(seconds);
@@ -252,7 +282,6 @@ async fn hand_out(given: &Semaphore, plan: Plan) {
     while given.available_permits() > 0 {
         ticks.tick().await;
     }
-    given.close();
 }
 
 /// One client that writes.

@@ -1,11 +1,14 @@
 //! `member`: who is in the cluster.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
+use client::Endpoint;
 use prost::Message;
 use proto::etcdserverpb::{
     Member, MemberAddRequest, MemberAddResponse, MemberListRequest, MemberListResponse, MemberPromoteRequest,
     MemberPromoteResponse, MemberRemoveRequest, MemberRemoveResponse, MemberUpdateRequest,
-    MemberUpdateResponse, ResponseHeader,
+    MemberUpdateResponse, ResponseHeader, StatusRequest,
 };
 use serde_json::Value;
 
@@ -14,12 +17,21 @@ use crate::go;
 use crate::output::{Fields, Form, Output, Shown, Table, message, print};
 use crate::session::Session;
 
+/// How often a new member is added that is refused for a reason that passes, and how long after the last time.
+const ADDS_MAX: usize = 10;
+const ADD_PAUSE: Duration = Duration::from_secs(1);
+
+/// A member that takes longer to answer is taken for lost.
+const ANSWER: Duration = Duration::from_secs(3);
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MemberVerb {
     /// Adds a member, which is then to be started.
     Add(AddMember),
     /// Removes a member for good.
     Remove(OneMember),
+    /// Removes a member that is lost, and adds one in its place.
+    Replace(ReplaceMember),
     /// Changes where others reach it.
     Update(UpdateMember),
     /// Makes a voter of a learner.
@@ -44,6 +56,24 @@ pub(crate) struct AddMember {
 pub(crate) struct OneMember {
     #[arg(value_name = "ID")]
     args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Remove what is left of its data folder, then start it with what this prints. Where more than half of the \
+                  members are lost, see docs/OPERATIONS.md.\n\nExamples:\n  kvorumctl member replace node3\n  kvorumctl \
+                  member replace 8211f1d0f64f3269 --peer-urls=http://10.0.0.9:2380"
+)]
+pub(crate) struct ReplaceMember {
+    /// Its name or its id.
+    #[arg(value_name = "NAME|ID")]
+    member: String,
+    /// Where the others will reach the new one; where they reached the old one, if nothing is said.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "URLS")]
+    peer_urls: String,
+    /// Also if it still answers.
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +115,7 @@ impl MemberVerb {
                 let name = "etcdserverpb.MemberRemoveResponse";
                 session.show(&Changed { member, done: "removed from", name, header: answer.header, answer })
             }
+            Self::Replace(verb) => verb.run(session).await,
             Self::Update(verb) => {
                 let member = member_of(&verb.args)?;
                 let peer_ur_ls = peer_urls(&verb.peer_urls)?;
@@ -134,6 +165,68 @@ fn peer_urls(text: &str) -> Result<Vec<String>, Failure> {
         urls.push(url.to_owned());
     }
     Ok(urls)
+}
+
+impl ReplaceMember {
+    async fn run(self, session: &Session) -> Done {
+        let members = session.call(MemberListRequest { linearizable: true }).await?.members;
+        let is_meant =
+            |member: &&Member| member.name == self.member || format!("{:x}", member.id) == self.member;
+        let meant: Vec<&Member> = members.iter().filter(is_meant).collect();
+        let [old] = meant.as_slice() else {
+            let text =
+                format!("{} members are called {:?}: `member list` shows them", meant.len(), self.member);
+            return Err(Failure::arguments(text));
+        };
+        if !self.force && answers(session, old).await {
+            let details = vec!["hint: stop it first, or say --force".to_owned()];
+            return Err(Failure { details, ..Failure::error(format!("member {:x} still answers", old.id)) });
+        }
+        let name = if old.name.is_empty() { self.member.clone() } else { old.name.clone() };
+        let urls =
+            if self.peer_urls.is_empty() { old.peer_ur_ls.clone() } else { peer_urls(&self.peer_urls)? };
+        let removed: MemberRemoveResponse = session.call(MemberRemoveRequest { id: old.id }).await?;
+        let kind = "etcdserverpb.MemberRemoveResponse";
+        let header = removed.header;
+        session.show(&Changed {
+            member: old.id,
+            done: "removed from",
+            name: kind,
+            header,
+            answer: removed,
+        })?;
+        let peers = urls.join(",");
+        let verb =
+            || AddMember { args: vec![name.clone()], peer_urls: peers.clone(), learner: old.is_learner };
+        let mut added = add(session, verb()).await;
+        for _ in 1..ADDS_MAX {
+            // Others are taken for healthy when they were seen for some seconds.
+            let passes = |failure: &Failure| {
+                failure.text.as_ref().is_some_and(|text| text.contains("unhealthy cluster"))
+            };
+            if !added.as_ref().is_err_and(passes) {
+                break;
+            }
+            tokio::time::sleep(ADD_PAUSE).await;
+            added = add(session, verb()).await;
+        }
+        added.map_err(|mut failure| {
+            failure.details.push(format!(
+                "the old one is removed, and none is added: `member add {name} --peer-urls={peers}`"
+            ));
+            failure
+        })
+    }
+}
+
+/// Whether a member can be reached where it says that it listens.
+async fn answers(session: &Session, member: &Member) -> bool {
+    for endpoint in member.client_ur_ls.iter().filter_map(|url| Endpoint::parse(url).ok()) {
+        if session.client.only(&endpoint).call(StatusRequest {}, Some(ANSWER)).await.is_ok() {
+            return true;
+        }
+    }
+    false
 }
 
 async fn add(session: &Session, verb: AddMember) -> Done {

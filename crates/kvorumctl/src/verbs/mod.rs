@@ -5,25 +5,35 @@ mod auth;
 mod check;
 mod compaction;
 mod completion;
+pub(crate) mod context;
 mod defrag;
 pub(crate) mod del;
+mod doctor;
 mod downgrade;
 mod elect;
 mod endpoint;
 pub(crate) mod get;
+mod keys;
 mod lease;
 pub(crate) mod lock;
 mod make_mirror;
+mod man;
 mod member;
+mod metrics;
 mod migrate;
 mod move_leader;
+mod options;
+mod pages;
 pub(crate) mod password;
+mod progress;
 pub(crate) mod put;
 mod role;
 mod shown;
 pub(crate) mod signal;
 mod snapshot;
 mod tls;
+mod top;
+mod transfer;
 mod txn;
 mod user;
 mod version;
@@ -47,6 +57,9 @@ pub(crate) enum Verb {
     Txn(txn::Txn),
     /// Shows what happens to keys.
     Watch(watch::WatchArgs),
+    /// What there is to know of keys.
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Forgets what was before a revision.
     Compaction(compaction::Compaction),
     /// Leases: keys that end by themselves.
@@ -73,6 +86,10 @@ pub(crate) enum Verb {
     Snapshot(snapshot::Snapshot),
     /// Copies keys to another cluster, and what becomes of them.
     MakeMirror(make_mirror::MakeMirror),
+    /// Writes keys and values as lines of JSON.
+    Export(transfer::export::Export),
+    /// Makes keys what such a file says, or says what that would change.
+    Import(transfer::import::Import),
     /// Copies a v2 tree into v3 keys.
     Migrate(migrate::Migrate),
     /// Asks for an older version to follow.
@@ -87,6 +104,10 @@ pub(crate) enum Verb {
     /// Roles and what they permit.
     #[command(subcommand)]
     Role(role::Role),
+    /// Looks for what is not as it should be.
+    Doctor(doctor::Doctor),
+    /// Shows the members and what they do, again and again.
+    Top(top::Top),
     /// Measures the cluster.
     #[command(subcommand)]
     Check(check::Check),
@@ -97,6 +118,13 @@ pub(crate) enum Verb {
     Version(version::Version),
     /// Makes a shell complete verbs and flags.
     Completion(completion::Completion),
+    /// Prints the manual.
+    Man(man::Man),
+    /// Lists the flags that every verb knows.
+    Options(options::Options),
+    /// Names for clusters.
+    #[command(subcommand)]
+    Context(context::ContextVerb),
 }
 
 impl Verb {
@@ -118,7 +146,7 @@ impl Verb {
             Self::Defrag(verb) => verb.run(session).await,
             Self::Snapshot(verb) => verb.run(session).await,
             Self::MakeMirror(verb) => Box::pin(verb.run(session)).await,
-            Self::Migrate(verb) => verb.run(session).await,
+            Self::Migrate(verb) => Box::pin(verb.run(session)).await,
             Self::Downgrade(verb) => verb.run(session).await,
             Self::Auth(verb) => verb.run(session).await,
             Self::User(verb) => verb.run(session).await,
@@ -127,6 +155,14 @@ impl Verb {
             Self::Tls(verb) => verb.run(session),
             Self::Version(_) => version::Version::run(session),
             Self::Completion(verb) => verb.run(session),
+            Self::Man(verb) => verb.run(session),
+            Self::Options(_) => options::Options::run(session),
+            Self::Context(verb) => verb.run(session),
+            Self::Export(verb) => verb.run(session).await,
+            Self::Import(verb) => verb.run(session).await,
+            Self::Keys(verb) => Box::pin(verb.run(session)).await,
+            Self::Doctor(verb) => Box::pin(verb.run(session)).await,
+            Self::Top(verb) => verb.run(session).await,
         }
     }
 }

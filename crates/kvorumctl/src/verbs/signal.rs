@@ -28,7 +28,7 @@ impl Stop {
     }
 
     /// Waits for one of them; answers the exit status that a shell gives for it.
-    async fn status(&mut self) -> u8 {
+    pub(crate) async fn status(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => INTERRUPTED,
             _ = self.terminate.recv() => TERMINATED,

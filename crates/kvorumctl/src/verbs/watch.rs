@@ -1,6 +1,8 @@
 //! `watch`: shows what happens to keys, until it is stopped; or runs a command for each event.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
@@ -13,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::lock::execute;
 use super::shown;
+use super::signal::unless_stopped;
 use crate::command_line::{number, with_go_flags};
 use crate::failure::{Done, Failure, exit};
 use crate::go;
@@ -63,12 +66,14 @@ struct Line {
 
 impl WatchArgs {
     pub(crate) async fn run(self, session: &Session) -> Done {
+        let seen = Arc::new(Seen::default());
+        let told = || seen.told();
         if self.interactive {
-            return interact(session).await;
+            return unless_stopped(Box::pin(interact(session, &seen)), told).await;
         }
         let create = self.create(session).map_err(Failure::arguments)?;
         let watch = Watch::open(&session.client, create);
-        follow(session.output, watch, self.command).await
+        unless_stopped(Box::pin(follow(session.output, watch, self.command, &seen)), told).await
     }
 
     /// What is watched; variables stand for a key that is not given.
@@ -100,8 +105,37 @@ impl WatchArgs {
     }
 }
 
+/// What was shown until now.
+#[derive(Debug, Default)]
+struct Seen {
+    events: AtomicU64,
+    revision: AtomicI64,
+}
+
+impl Seen {
+    fn note(&self, answer: &WatchResponse) {
+        self.events.fetch_add(answer.events.len() as u64, Ordering::Relaxed);
+        let last =
+            answer.events.last().and_then(|event| event.kv.as_ref()).map_or(0, |pair| pair.mod_revision);
+        self.revision.fetch_max(last, Ordering::Relaxed);
+    }
+
+    /// Where another watch goes on.
+    fn told(&self) -> String {
+        match (self.events.load(Ordering::Relaxed), self.revision.load(Ordering::Relaxed)) {
+            (0, _) => "watch stopped: nothing has happened".to_owned(),
+            (events, last) => {
+                format!(
+                    "watch stopped: {events} events were shown, the last of revision {last}; --rev={} goes on",
+                    last + 1
+                )
+            }
+        }
+    }
+}
+
 /// Shows what one watch brings, to its end.
-async fn follow(output: Output, mut watch: Watch, command: Vec<String>) -> Done {
+async fn follow(output: Output, mut watch: Watch, command: Vec<String>, seen: &Seen) -> Done {
     while let Some(answer) = watch.next().await {
         let answer = answer?;
         if answer.canceled {
@@ -111,6 +145,7 @@ async fn follow(output: Output, mut watch: Watch, command: Vec<String>) -> Done 
             print_line(&format!("progress notify: {revision}"))?;
         }
         output.show(&answer)?;
+        seen.note(&answer);
         if command.is_empty() {
             continue;
         }
@@ -167,7 +202,7 @@ fn lines() -> mpsc::Receiver<String> {
 }
 
 /// Reads commands, and shows what all their watches bring.
-async fn interact(session: &Session) -> Done {
+async fn interact(session: &Session, seen: &Arc<Seen>) -> Done {
     let mut lines = lines();
     let mut asking: Vec<WatchProgress> = Vec::new();
     let (ends, mut ended) = mpsc::channel(1);
@@ -194,9 +229,9 @@ async fn interact(session: &Session) -> Done {
                     Ok(create) => {
                         let watch = Watch::open(&session.client, create);
                         asking.push(watch.progress());
-                        let (output, ends) = (session.output, ends.clone());
+                        let (output, ends, seen) = (session.output, ends.clone(), Arc::clone(seen));
                         tokio::spawn(async move {
-                            drop(ends.send(follow(output, watch, typed.command).await).await);
+                            drop(ends.send(follow(output, watch, typed.command, &seen).await).await);
                         });
                     }
                     Err(reason) => say(&format!("Invalid command {line} ({reason})")),

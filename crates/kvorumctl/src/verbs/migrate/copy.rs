@@ -1,6 +1,7 @@
 //! The writing end: what is there already, what is missing, and the copy, a bounded piece after the other.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub(crate) struct Copy<'a> {
     pub(crate) prefix: String,
     /// When the source was read, or a moment before.
     pub(crate) read: Instant,
+    /// Keys that were written until now.
+    pub(crate) written: &'a AtomicUsize,
 }
 
 /// How the keys to be compare with those that are there.
@@ -69,6 +72,7 @@ impl Copy<'_> {
             let length = rest.iter().take(PIECE_KEYS_MAX).take_while(fits).count().max(1);
             let (piece, later) = rest.split_at(length);
             revision = self.write_piece(piece).await?;
+            self.written.fetch_add(length, Ordering::Relaxed);
             rest = later;
         }
         Ok(revision)

@@ -10,6 +10,7 @@ mod copy;
 mod report;
 mod source;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::Args;
@@ -18,6 +19,7 @@ use client::Client;
 use crate::failure::{Done, Failure, exit};
 use crate::output::print_line;
 use crate::session::{self, Session};
+use crate::verbs::signal::unless_stopped;
 
 use copy::{Copy, Standing};
 use report::Report;
@@ -53,6 +55,17 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(crate) async fn run(self, session: &Session) -> Done {
+        let written = AtomicUsize::new(0);
+        let told = || {
+            let written = written.load(Ordering::Relaxed);
+            format!(
+                "migrate stopped: {written} keys are written, and the copy is not whole; run it again to go on"
+            )
+        };
+        unless_stopped(Box::pin(self.copy(session, &written)), told).await
+    }
+
+    async fn copy(&self, session: &Session, written: &AtomicUsize) -> Done {
         let target = if self.dest_endpoints.is_empty() {
             session.client.clone()
         } else {
@@ -63,7 +76,8 @@ impl Migrate {
         let read = Instant::now();
         let tree = source::read(session, &self.paths, user).await?;
         let entries = source::entries(&tree, self.prefix.as_bytes());
-        let copy = Copy { client: &target, patience: session.patience(), prefix: self.prefix.clone(), read };
+        let (client, patience, prefix) = (&target, session.patience(), self.prefix.clone());
+        let copy = Copy { client, patience, prefix, read, written };
         let standing = copy.look(&entries).await?;
         let mut report = Report::new(&tree, &self.prefix, &standing);
         if self.dry_run {

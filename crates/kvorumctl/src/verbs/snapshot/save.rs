@@ -68,7 +68,11 @@ struct Part {
 }
 
 async fn fetch(session: &Session, part: &mut Part) -> Done {
-    let interrupted = |fault| Failure::from(fault).with_status(exit::INTERRUPTED);
+    let interrupted = |fault| {
+        let mut failure = Failure::from(fault).with_status(exit::INTERRUPTED);
+        failure.details.push("nothing was saved".to_owned());
+        failure
+    };
     let mut pieces = session.client.ask(SnapshotRequest {}, session.patience()).await.map_err(interrupted)?;
     let style = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
         .expect("the template is well-formed");
