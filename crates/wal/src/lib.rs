@@ -18,6 +18,7 @@ mod identity;
 mod record;
 mod recover;
 mod search;
+mod window;
 
 mod index;
 mod supply;

@@ -135,14 +135,14 @@ pub(crate) struct Suspect {
     pub(crate) covered: Range<usize>,
 }
 
-/// What claims to be a whole record of segment `id` at the front of `bytes`.
-pub(crate) fn suspect(bytes: &[u8], id: u32) -> Option<Suspect> {
+/// What claims to be a whole record of segment `id` at the front of `bytes`, of `left` bytes at most.
+pub(crate) fn suspect(bytes: &[u8], left: usize, id: u32) -> Option<Suspect> {
     if u32_at(bytes, 8)? != id || *bytes.get(20)? == 0 {
         return None;
     }
     let length = u32_at(bytes, 16)? as usize;
     let total = padded(length);
-    (total <= bytes.len()).then_some(Suspect {
+    (total <= left).then_some(Suspect {
         chain: u32_at(bytes, 0)?,
         synced: u32_at(bytes, 12)?,
         length,
@@ -152,7 +152,7 @@ pub(crate) fn suspect(bytes: &[u8], id: u32) -> Option<Suspect> {
 
 /// The record at the front of `bytes`, if it is whole, of segment `id`, and its checksum is right.
 pub(crate) fn parse(bytes: &[u8], seed: Seed, id: u32) -> Option<Record<'_>> {
-    let Suspect { chain, synced, length, covered } = suspect(bytes, id)?;
+    let Suspect { chain, synced, length, covered } = suspect(bytes, bytes.len(), id)?;
     let total = covered.end;
     if crc32c::crc32c_append(seed.segment(id), bytes.get(covered)?) != chain {
         return None;

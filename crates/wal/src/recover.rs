@@ -9,19 +9,17 @@
 //! Written again, because after a failed sync the kernel may hold pages for clean that never reached the disk;
 //! zero, because a record of the lost tail must not fit the chain again later.
 
-use std::alloc::System;
-
-use allocator_api2::vec::Vec as VecIn;
-
 use crate::disk::{Disk, DiskError, File, OnDisk};
 use crate::identity::{Identity, META, META_NEW};
 use crate::index::{Index, Place, Segment};
 use crate::log::Config;
 use crate::record::{
-    HardState, Kind, Mark, Payload, Record, Seed, Start, chain, claims, parse, put_record, start_bytes,
+    ALIGN, HEAD_BYTES, HardState, Kind, Mark, Payload, Record, START_BYTES, Seed, Start, chain,
+    claimed_total, claims, parse, put_record, start_bytes,
 };
-use crate::search::finds_synced;
+use crate::search::{claims_synced, finds_synced};
 use crate::supply::{SEGMENT_NEW, is_spare, segment_id, segment_name};
+use crate::window::Window;
 
 /// The first segment of a log is small, so that a new member starts at once; the thread makes the large ones.
 const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
@@ -151,10 +149,6 @@ fn create(disk: &dyn Disk, config: &Config, names: &[String]) -> Result<(), Open
     Ok(())
 }
 
-/// All that stands in a segment. Its memory is the system's, which takes it back when it is dropped: the program's own
-/// allocator may keep what is so large for as long as the member runs.
-type Content = VecIn<u8, System>;
-
 /// The walk through the segments.
 struct Scan<'a> {
     disk: &'a dyn Disk,
@@ -189,11 +183,13 @@ impl<'a> Scan<'a> {
     fn begun(&self, ids: &[u32]) -> Result<usize, OpenError> {
         let mut begun = ids.len();
         while let Some(id) = begun.checked_sub(1).and_then(|at| ids.get(at)) {
-            let (_, bytes) = self.load(*id)?;
-            if parse(&bytes, self.seed, *id).is_some() {
+            let segment = self.open(*id)?;
+            let mut window = Window::new(&segment);
+            let first = window.at(0, START_BYTES).on("read", &segment_name(*id))?;
+            if parse(first, self.seed, *id).is_some() {
                 break;
             }
-            self.refuse_if_synced(*id, &bytes, 0)?;
+            self.refuse_if_synced(*id, &mut window, 0)?;
             begun -= 1;
         }
         if begun == 0 {
@@ -205,34 +201,36 @@ impl<'a> Scan<'a> {
     /// Reads the segments in use, repairs the last one, and returns it and the ids of the unused.
     fn read_all(&mut self, ids: &[u32], begun: usize) -> Result<(Current, Vec<u32>), OpenError> {
         let (used, unused) = ids.split_at(begun.min(ids.len()));
-        let mut sealed: Option<(u32, Extent)> = None;
-        let mut loaded = None;
+        let mut last: Option<(Segment, Extent)> = None;
         for id in used {
-            // One is in memory at a time.
-            drop(loaded.take());
-            let (segment, bytes) = self.load(*id)?;
-            if let Some((previous, extent)) = &sealed {
-                self.check_joint(*previous, extent, *id, &bytes)?;
+            let segment = self.open(*id)?;
+            let mut window = Window::new(&segment);
+            if let Some((previous, extent)) = &last {
+                self.check_joint(previous.id, extent, *id, &mut window)?;
             }
-            let extent = self.read(*id, &bytes)?;
+            let extent = self.read(*id, &mut window)?;
             self.index.add_segment(segment.clone());
-            sealed = Some((*id, extent));
-            loaded = Some((segment, bytes));
+            last = Some((segment, extent));
         }
-        match (sealed, loaded) {
-            (Some((_, extent)), Some((segment, bytes))) => {
-                Ok((self.repair(segment, &bytes, &extent)?, unused.to_vec()))
-            }
-            _ => Err(damaged(1, 0, "no segment begins")),
+        match last {
+            Some((segment, extent)) => Ok((self.repair(segment, &extent)?, unused.to_vec())),
+            None => Err(damaged(1, 0, "no segment begins")),
         }
     }
 
     /// The segment before must end where and as the start record of this one says.
-    fn check_joint(&self, previous: u32, extent: &Extent, id: u32, bytes: &[u8]) -> Result<(), OpenError> {
+    fn check_joint(
+        &self,
+        previous: u32,
+        extent: &Extent,
+        id: u32,
+        window: &mut Window<'_>,
+    ) -> Result<(), OpenError> {
         if previous.checked_add(1) != Some(id) {
             return Err(damaged(previous.saturating_add(1), 0, "the segment is missing"));
         }
-        let start = parse(bytes, self.seed, id).and_then(|record| record.decode());
+        let first = window.at(0, START_BYTES).on("read", &segment_name(id))?;
+        let start = parse(first, self.seed, id).and_then(|record| record.decode());
         let Some(Payload::Start(start)) = start else {
             return Err(damaged(id, 0, "no start record"));
         };
@@ -243,9 +241,12 @@ impl<'a> Scan<'a> {
     }
 
     /// Applies all records of the chain.
-    fn read(&mut self, id: u32, bytes: &[u8]) -> Result<Extent, OpenError> {
+    fn read(&mut self, id: u32, window: &mut Window<'_>) -> Result<Extent, OpenError> {
+        let name = segment_name(id);
         let mut extent = Extent { tail: 0, chain: self.seed.segment(id), synced: 0 };
-        while let Some(record) = bytes.get(extent.tail..).and_then(|rest| parse(rest, self.seed, id)) {
+        while let Some(total) = claimed_total(window.at(extent.tail, HEAD_BYTES).on("read", &name)?) {
+            let bytes = window.at(extent.tail, total).on("read", &name)?;
+            let Some(record) = parse(bytes, self.seed, id) else { break };
             if record.previous != extent.chain || record.synced as usize > extent.tail {
                 break;
             }
@@ -299,40 +300,51 @@ impl<'a> Scan<'a> {
     }
 
     /// Decides about the end of the last segment and makes it good to go on from.
-    fn repair(&mut self, segment: Segment, bytes: &[u8], extent: &Extent) -> Result<Current, OpenError> {
-        self.refuse_if_synced(segment.id, bytes, extent.tail)?;
+    fn repair(&mut self, segment: Segment, extent: &Extent) -> Result<Current, OpenError> {
         let name = segment_name(segment.id);
-        let behind = bytes.get(extent.tail..).unwrap_or_default();
-        if claims(behind, segment.id) {
+        let mut window = Window::new(&segment);
+        self.refuse_if_synced(segment.id, &mut window, extent.tail)?;
+        if claims(window.at(extent.tail, HEAD_BYTES).on("read", &name)?, segment.id) {
             self.cut = Some(Cut { file: name.clone(), offset: extent.tail as u64 });
         }
-        if let Some(again) = bytes.get(extent.synced as usize..extent.tail) {
-            segment.file.pwrite(u64::from(extent.synced), again).on("write", &name)?;
+        let again = extent.tail.saturating_sub(extent.synced as usize);
+        if again > 0 {
+            let bytes = window.at(extent.synced as usize, again).on("read", &name)?;
+            let bytes = bytes.get(..again).unwrap_or(bytes);
+            segment.file.pwrite(u64::from(extent.synced), bytes).on("write", &name)?;
         }
-        wipe(segment.file.as_ref(), extent.tail, behind).on("write", &name)?;
+        wipe(segment.file.as_ref(), extent.tail, &mut window).on("write", &name)?;
         segment.file.fdatasync().on("sync", &name)?;
         Ok(Current { segment, tail: extent.tail as u32, chain: extent.chain })
     }
 
     /// Looks behind `tail` for a record that was written after what stands at `tail` had been synced.
-    fn refuse_if_synced(&self, id: u32, bytes: &[u8], tail: usize) -> Result<(), OpenError> {
-        if finds_synced(bytes, tail, self.seed, id) {
-            return Err(damaged(id, tail as u64, "a bad record before data that was synced later"));
+    fn refuse_if_synced(&self, id: u32, window: &mut Window<'_>, tail: usize) -> Result<(), OpenError> {
+        let name = segment_name(id);
+        let end = window.len();
+        for at in (tail.next_multiple_of(ALIGN)..end).step_by(ALIGN) {
+            let head = window.at(at, HEAD_BYTES).on("read", &name)?;
+            if !claims_synced(head, (at, end - at), tail, id) {
+                continue;
+            }
+            // It is rare that something claims to be one, and then all is needed to tell whether it is.
+            let behind = window.at(tail, end - tail).on("read", &name)?;
+            if finds_synced(behind, tail, self.seed, id) {
+                return Err(damaged(id, tail as u64, "a bad record before data that was synced later"));
+            }
+            return Ok(());
         }
         Ok(())
     }
 
-    fn load(&self, id: u32) -> Result<(Segment, Content), OpenError> {
+    fn open(&self, id: u32) -> Result<Segment, OpenError> {
         let name = segment_name(id);
         let file = self.disk.open(&name).on("open", &name)?;
         let length = file.len().on("read", &name)?;
         if length > u64::from(u32::MAX) {
             return Err(damaged(id, u64::from(u32::MAX), "the segment is longer than any that we write"));
         }
-        let mut bytes = Content::new_in(System);
-        bytes.resize(length as usize, 0);
-        file.pread(0, &mut bytes).on("read", &name)?;
-        Ok((Segment { id, file, bytes: length }, bytes))
+        Ok(Segment { id, file, bytes: length })
     }
 
     fn finish(self, current: Current, identity: Identity, created: bool, spares: Vec<String>) -> Found {
@@ -350,15 +362,15 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Zeroes `behind`, which begins at `tail`, page by page, leaving alone what is zero already.
-fn wipe(file: &dyn File, tail: usize, behind: &[u8]) -> std::io::Result<()> {
-    let (first, rest) = behind.split_at(behind.len().min(tail.next_multiple_of(PAGE_BYTES) - tail));
-    let mut at = tail as u64;
-    for page in std::iter::once(first).chain(rest.chunks(PAGE_BYTES)) {
-        if page.iter().any(|byte| *byte != 0) {
-            file.zero_fill(at, at + page.len() as u64)?;
+/// Zeroes all from `tail` on, page by page, leaving alone what is zero already.
+fn wipe(file: &dyn File, tail: usize, window: &mut Window<'_>) -> std::io::Result<()> {
+    let (mut at, end) = (tail, window.len());
+    while at < end {
+        let page = (at + 1).next_multiple_of(PAGE_BYTES).min(end) - at;
+        if window.at(at, page)?.iter().take(page).any(|byte| *byte != 0) {
+            file.zero_fill(at as u64, (at + page) as u64)?;
         }
-        at += page.len() as u64;
+        at += page;
     }
     Ok(())
 }

@@ -18,17 +18,24 @@ const GRAIN_BYTES: usize = 64;
 #[cfg(test)]
 const HASHED_PER_BYTE_MAX: u64 = 1 + 2 * GRAIN_BYTES as u64 / ALIGN as u64;
 
-/// Whether behind `tail` stands a whole record of segment `id` that says that more than `tail` bytes were synced before it.
-pub(crate) fn finds_synced(bytes: &[u8], tail: usize, seed: Seed, id: u32) -> bool {
-    finds(&Sums::new(bytes.get(tail..).unwrap_or_default()), tail, seed, id)
+/// Whether what stands at `at`, of `left` bytes to the end of segment `id`, says that it is a whole record before which
+/// more than `tail` bytes were synced.
+pub(crate) fn claims_synced(bytes: &[u8], (at, left): (usize, usize), tail: usize, id: u32) -> bool {
+    suspect(bytes, left, id).is_some_and(|suspect| (tail + 1..=at).contains(&(suspect.synced as usize)))
+}
+
+/// Whether in `behind`, which is all behind `tail`, stands a whole record of segment `id` that says that more than `tail`
+/// bytes were synced before it.
+pub(crate) fn finds_synced(behind: &[u8], tail: usize, seed: Seed, id: u32) -> bool {
+    finds(&Sums::new(behind), tail, seed, id)
 }
 
 fn finds(sums: &Sums<'_>, tail: usize, seed: Seed, id: u32) -> bool {
     let seed = seed.segment(id);
     let mut at = tail.next_multiple_of(ALIGN) - tail;
     while let Some(rest) = sums.bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        if let Some(suspect) = suspect(rest, id)
-            && (tail + 1..=tail + at).contains(&(suspect.synced as usize))
+        if claims_synced(rest, (tail + at, rest.len()), tail, id)
+            && let Some(suspect) = suspect(rest, rest.len(), id)
             && sums.of(seed, at + suspect.covered.start, at + suspect.covered.end) == Some(suspect.chain)
         {
             return true;
@@ -215,7 +222,7 @@ mod tests {
                 parse(&bytes[at..], seed(), ID)
                     .is_some_and(|record| (tail + 1..=at).contains(&(record.synced as usize)))
             });
-            proptest::prop_assert_eq!(finds_synced(&bytes, tail, seed(), ID), tried);
+            proptest::prop_assert_eq!(finds_synced(bytes.get(tail..).unwrap_or_default(), tail, seed(), ID), tried);
         }
     }
 }
