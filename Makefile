@@ -12,7 +12,7 @@ SHELL := bash
 .ONESHELL:
 .SILENT:
 .DEFAULT_GOAL := help
-.PHONY: help run cluster test lint fuzz bench torture failover sim sim-faults
+.PHONY: help run cluster test lint fuzz bench torture failover sim sim-faults deb
 
 KVORUM_DATA ?= ./kvorum-data
 FLAGS ?=
@@ -30,6 +30,7 @@ help:
 	echo 'make lint    check format, lints and, where cargo-deny is installed, licences and advisories'
 	echo 'make torture three members under random faults for some minutes, every answer checked'
 	echo 'make failover how long writes stop when the leader goes, beside real etcd'
+	echo 'make deb     build a package for Debian with unit, user, manual page and completions; needs cargo-deb'
 	echo 'make bench   run etcd 3.4, etcd 3.5 and Kvorum side by side and print what each costs'
 	echo
 	echo 'The first of these installs missing Debian packages (as root) and builds RocksDB once, which takes ten to'
@@ -52,6 +53,17 @@ cluster:
 	cargo build --release --package kvorum --bin kvorum
 	echo 'cluster: starting three members with their data in $(KVORUM_DATA)/cluster'
 	exec .ci/cluster "$$CARGO_TARGET_DIR/release/kvorum" '$(KVORUM_DATA)/cluster'
+
+deb:
+	settings="$$(.ci/prepare build)"; eval "$$settings"
+	command -v cargo-deb > /dev/null || { echo 'deb: there is no cargo-deb: cargo install cargo-deb --locked'; exit 1; }
+	echo 'deb: building in release mode'
+	cargo build --release --package kvorum --package kvorumctl --bins
+	built="$$CARGO_TARGET_DIR/release"
+	mkdir -p "$$built/deb"
+	"$$built/kvorum" man > "$$built/deb/kvorum.8"
+	"$$built/kvorum" completion > "$$built/deb/kvorum.bash"
+	cargo deb --no-build --package kvorum --output "$$built/deb"
 
 test:
 	settings="$$(.ci/prepare test)"; eval "$$settings"

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::TcpStream as StdStream;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{Caller, Member};
 use http::{Request, Response, StatusCode, Version};
@@ -29,7 +29,8 @@ use crate::body::{Body, Upload};
 use crate::browsers::Browsers;
 use crate::budget::Budget;
 use crate::leave::Leave;
-use crate::meters::Meters;
+use crate::meters::{CallMeters, Meters};
+use crate::slow::SlowLog;
 use crate::{Limits, grpc, mux};
 
 /// After a failed accept (usually too few file descriptors) nothing is accepted for this long.
@@ -61,12 +62,27 @@ pub(crate) struct Shared {
     pub(crate) arriving: Arc<Budget>,
     /// Of answers that are not small.
     pub(crate) leaving: Arc<Budget>,
+    slow: SlowLog,
 }
 
 impl Shared {
     /// The member as a caller sees it.
     pub(crate) fn guest(&self, caller: Caller) -> Arc<dyn Member> {
         Arc::clone(&self.member).for_caller(caller)
+    }
+
+    /// A call has ended that began then: it is timed, and told if it was slow.
+    pub(crate) fn ended(&self, meters: &CallMeters, began: Instant) {
+        let took = began.elapsed();
+        meters.took(took);
+        self.look(&meters.method, took);
+    }
+
+    /// Tells a request that was slow.
+    pub(crate) fn look(&self, what: &str, took: Duration) {
+        if took > self.limits.slow_after {
+            self.slow.tell(self.member.as_ref(), what, took);
+        }
     }
 
     /// The member for one request that is all here. Nothing is made while nobody has to prove who he is.
@@ -102,7 +118,7 @@ impl Gateway {
     ) -> Self {
         const OVERHEAD_BYTES: usize = 512 * 1024;
         let message_bytes_max = member.limits().request_bytes_max.saturating_add(OVERHEAD_BYTES);
-        let meters = Meters::register(registry);
+        let meters = Meters::register(registry, limits.times_by_method);
         let shared = Shared {
             member,
             limits,
@@ -111,6 +127,7 @@ impl Gateway {
             browsers,
             arriving: Budget::new(limits.arriving_bytes_max),
             leaving: Budget::new(limits.leaving_bytes_max),
+            slow: SlowLog::default(),
         };
         Self {
             shared: Arc::new(shared),

@@ -8,6 +8,7 @@ mod values;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use api::{Code, Member};
 use bytes::Bytes;
@@ -56,7 +57,10 @@ pub(crate) async fn answer(request: Request<'_>) -> Response<Body> {
     if rpc.is_streaming() {
         return stream(rpc, request).await.unwrap_or_else(|refusal| failure(&refusal));
     }
-    match call(rpc, request).await {
+    let (shared, began) = (Arc::clone(request.shared), Instant::now());
+    let called = call(rpc, request).await;
+    shared.ended(shared.meters.call(rpc), began);
+    match called {
         Ok(text) => {
             let mut response = Response::new(Body::of(text));
             response.headers_mut().insert(CONTENT_TYPE, JSON);

@@ -23,6 +23,7 @@ mod metadata;
 mod meters;
 mod refusal;
 mod rpc;
+mod slow;
 mod stream;
 mod streams;
 

@@ -47,6 +47,10 @@ pub struct Limits {
     pub ping_after: Duration,
     /// Time for the answer to a ping. Beyond it the connection is closed.
     pub ping_time_max: Duration,
+    /// Requests that take longer are told in the log, as etcd's `--warning-unary-request-duration`.
+    pub slow_after: Duration,
+    /// Whether calls of gRPC are timed by method, as etcd's `--metrics=extensive`.
+    pub times_by_method: bool,
     /// Time for requests in flight to end at shutdown. Beyond it their connections are cut.
     pub drain_time_max: Duration,
 }
@@ -72,6 +76,8 @@ impl Default for Limits {
             broken_streams_max: 1_000_000,
             ping_after: Duration::from_hours(2),
             ping_time_max: Duration::from_secs(20),
+            slow_after: Duration::from_millis(300),
+            times_by_method: false,
             drain_time_max: Duration::from_secs(5),
         }
     }

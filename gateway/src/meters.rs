@@ -1,6 +1,8 @@
 //! What is counted at the door, under etcd's names. Handles are made once, so that a request pays for the
 //! counting and not for the looking up.
 
+use std::time::Duration;
+
 use api::Code;
 use http::HeaderValue;
 use proto::Method;
@@ -76,6 +78,9 @@ impl LimitMeters {
 
 /// The counters of one gRPC method.
 pub(crate) struct CallMeters {
+    /// What it is called.
+    pub(crate) method: String,
+    seconds: Option<Histogram>,
     started: Counter,
     received: Counter,
     sent: Counter,
@@ -103,11 +108,13 @@ struct V2Method {
 
 impl Meters {
     /// Registers everything.
-    pub(crate) fn register(registry: &Registry) -> Self {
+    pub(crate) fn register(registry: &Registry, times_by_method: bool) -> Self {
         let calls = Rpc::ALL.iter().map(|rpc| {
             let (service, method) = rpc.names();
             let known = proto::METHODS.iter().find(|known| known.service == service && known.name == method);
-            CallMeters::register(registry, service, method, known.map_or("unary", kind))
+            let kind = known.map_or("unary", kind);
+            let meters = CallMeters::register(registry, service, method, kind);
+            if times_by_method { meters.timed(registry, service, kind) } else { meters }
         });
         let network = |name, help| registry.counter(name, help, &[]);
         Self {
@@ -195,6 +202,8 @@ impl CallMeters {
         let labels = [("grpc_method", method), ("grpc_service", service), ("grpc_type", kind)];
         let counter = |name, help| registry.counter(name, help, &labels);
         Self {
+            method: method.to_owned(),
+            seconds: None,
             started: counter("grpc_server_started_total", "Total number of RPCs started on the server."),
             received: counter(
                 "grpc_server_msg_received_total",
@@ -205,6 +214,27 @@ impl CallMeters {
                 "Total number of gRPC stream messages sent by the server.",
             ),
             handled: CODES.iter().map(|code| handled(registry, code, &labels)).collect(),
+        }
+    }
+
+    /// The same with the times of its calls.
+    fn timed(mut self, registry: &Registry, service: &str, kind: &str) -> Self {
+        let labels = [("grpc_method", self.method.as_str()), ("grpc_service", service), ("grpc_type", kind)];
+        self.seconds = (kind == "unary").then(|| {
+            registry.histogram(
+                "grpc_server_handling_seconds",
+                "Histogram of response latency (seconds) of gRPC that had been application-level handled by the server.",
+                &labels,
+                Buckets::CALLS,
+            )
+        });
+        self
+    }
+
+    /// A call took this long.
+    pub(crate) fn took(&self, took: Duration) {
+        if let Some(seconds) = &self.seconds {
+            seconds.record(took);
         }
     }
 

@@ -15,7 +15,7 @@ mod watch;
 pub use auth::{AuthReply, AuthRequest, Caller};
 pub use fault::{Code, Fault};
 pub use lease::{Grant, LeaseStatus};
-pub use stats::{Feed, KeyspaceStats, Latency, PeerStats, Progress, RaftStats, Stand, Stats, Tally};
+pub use stats::{Feed, KeyspaceStats, Latency, PeerStats, Progress, RaftStats, Stages, Stand, Stats, Tally};
 pub use types::{Secret, SharedEvent, WatchId, WatchSpec};
 pub use upkeep::{Downgrade, RangeStream, SnapshotPiece, SnapshotStream};
 pub use v2::{V2Events, V2News, V2Reply, V2Ttl, V2Watching};
@@ -23,6 +23,7 @@ pub use v2auth::{V2Auth, V2Caller};
 pub use watch::{WatchBody, WatchReply, WatchStream};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use types::v2::{Get, Refusal, Watch, Write};
@@ -280,6 +281,12 @@ pub trait Member: Send + Sync + 'static {
     /// Whether this member serves: a linearizable read decides, or with `Serializable` its own state.
     /// The error is the sentence that etcd's `/health` gives as its reason.
     async fn health(&self, consistency: Consistency) -> Result<(), String>;
+
+    /// What the last `span` had in it that makes requests slow; nothing where nobody knows.
+    fn stages(&self, span: Duration) -> Stages {
+        let _ = span;
+        Stages::default()
+    }
 
     /// The metrics in Prometheus' text form.
     fn metrics(&self) -> String;

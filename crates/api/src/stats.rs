@@ -185,3 +185,14 @@ mod tests {
         assert_eq!(latency, expect);
     }
 }
+
+/// What a member was busy with for some time, each the longest of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Forcing the log to disk.
+    pub log_sync: Duration,
+    /// The same in the last minute.
+    pub log_sync_of_a_minute: Duration,
+    /// Applying a run of entries.
+    pub apply: Duration,
+}

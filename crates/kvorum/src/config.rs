@@ -95,12 +95,8 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// The log.
     pub log: LogSettings,
-    /// Whether calls of gRPC are timed by method.
-    pub rpc_times_by_method: bool,
     /// What takes longer to apply is slow.
     pub slow_apply: Duration,
-    /// Requests that take longer are told in the log.
-    pub slow_request: Duration,
 }
 
 /// What the first start does.
@@ -297,9 +293,7 @@ impl Config {
             bcrypt_cost: number(settings, "bcrypt-cost"),
             force_new_cluster: yes(settings, "force-new-cluster"),
             log: log(settings)?,
-            rpc_times_by_method: settings.value("metrics") == "extensive",
             slow_apply: time(settings, "warning-apply-duration"),
-            slow_request: time(settings, "warning-unary-request-duration"),
             name,
         })
     }
@@ -316,6 +310,8 @@ fn doors(settings: &Settings) -> gateway::Limits {
         streams_max: u32::try_from(size(settings, "max-concurrent-streams")).unwrap_or(u32::MAX),
         ping_after: if ping_after.is_zero() { NEVER } else { ping_after },
         ping_time_max: time(settings, "grpc-keepalive-timeout"),
+        slow_after: time(settings, "warning-unary-request-duration"),
+        times_by_method: settings.value("metrics") == "extensive",
         ..gateway::Limits::default()
     }
 }

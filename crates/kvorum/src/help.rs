@@ -34,6 +34,7 @@ pub fn usage() -> String {
      kvorum -h | --help\n    Explain every flag.\n\n  \
      kvorum health [--endpoint http://127.0.0.1:2379] [--cacert FILE] [--cert FILE --key FILE]\n    Ask a member whether it serves: exit status 0 or 1, and a line that says why.\n\n  \
      kvorum config show [--origin] [flags]\n    Show every setting, and where it comes from.\n\n  \
+     kvorum man\n    The manual page. `kvorum completion`: the flags for bash.\n\n  \
      kvorum config check [flags]\n    Say whether a member would start with these.\n\n\
      A flag may be given as an environment variable too: --data-dir is ETCD_DATA_DIR. Or by its name in the file of\n\
      --config-file. A flag counts before a variable, and that before the file. Sizes may have units (8GiB), times too (1d).\n\n"
@@ -59,4 +60,45 @@ pub fn flags() -> String {
         }
     }
     text
+}
+
+/// The manual page, in roff.
+pub fn manual() -> String {
+    // A dash is a dash, and a line may begin with a dot.
+    let escaped = |text: &str| {
+        let text = text.replace('\\', "\\e").replace('-', "\\-");
+        let lines = text
+            .lines()
+            .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let mut page = format!(
+        ".TH KVORUM 8 \"\" \"kvorum {VERSION}\"\n.SH NAME\nkvorum \\- a distributed key\\-value store that answers as etcd does\n\
+         .SH SYNOPSIS\n.nf\n{}\n.fi\n",
+        escaped(usage().trim_start_matches("Usage:\n\n").trim_end())
+    );
+    for (section, title) in Section::ALL {
+        let _ = writeln!(page, ".SH {}", escaped(&title.to_uppercase()));
+        for flag in Flag::all().filter(|flag| flag.section == section) {
+            let text = match flag.effect {
+                Effect::Honoured => flag.help.to_owned(),
+                Effect::Ignored(reason) => format!("No effect: {reason}."),
+                Effect::Refused(reason) => format!("A start with it is refused: {reason}."),
+                Effect::Older(newer) => format!("The older name of --{newer}."),
+            };
+            let default =
+                if flag.default.is_empty() { String::new() } else { format!(" ({})", flag.default) };
+            let head = escaped(&format!("--{}{default}", flag.name));
+            let _ = writeln!(page, ".TP\n.B {head}\n{}", escaped(&text));
+        }
+    }
+    let files = "/etc/kvorum/kvorum.conf\nVariables for kvorum.service.";
+    let _ = writeln!(page, ".SH FILES\n{}\n.SH SEE ALSO\nkvorumctl(1)", escaped(files));
+    page
+}
+
+/// The flags for bash.
+pub fn completion() -> String {
+    let flags: Vec<String> = Flag::all().map(|flag| format!("--{}", flag.name)).collect();
+    format!("complete -o default -W 'health config {} --version --help' kvorum\n", flags.join(" "))
 }

@@ -301,6 +301,7 @@ fn server_config(
         corrupt_check_at_start: config.corrupt_check_at_start,
         lease_checkpoint_every: config.lease_checkpoints.then_some(LEASE_CHECKPOINT_EVERY),
         corrupt_check_every: config.corrupt_check_every,
+        slow_apply: config.slow_apply,
         watch_progress_every: config.watch_progress_every,
         peers,
         peer_tls: None,

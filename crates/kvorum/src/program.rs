@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use server::End;
 use telemetry::{FATAL, LogSettings, init_log};
@@ -14,8 +15,9 @@ use tracing::{error, info, warn};
 use crate::command_line::{CommandLineError, Wish, parse};
 use crate::config::Config;
 use crate::member::Running;
+use crate::notify::Manager;
 use crate::settings::{Notice, Settings};
-use crate::{config_command, health, help, notify, reload};
+use crate::{config_command, health, help, reload};
 
 /// What the world told the process at its start.
 #[derive(Clone, Debug)]
@@ -30,14 +32,14 @@ pub struct World {
 
 /// Runs the program to its end.
 pub fn run(world: World) -> ExitCode {
-    let notify_socket =
-        world.environment.iter().find(|(name, _)| name == "NOTIFY_SOCKET").map(|(_, path)| path.clone());
     // Like etcd's own sub-commands: the first word, exactly.
     if world.arguments.first().is_some_and(|word| word == "health") {
         return health::run(&world.arguments[1..]);
     }
     match world.arguments.first().map(String::as_str) {
         Some("config") => return config(&world),
+        Some("man") => return tell(&help::manual()),
+        Some("completion") => return tell(&help::completion()),
         Some(word @ ("gateway" | "grpc-proxy")) => {
             // etcd has these as programs in the program.
             let text =
@@ -58,7 +60,7 @@ pub fn run(world: World) -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Wish::Run(mut settings)) => match settings.read_file() {
-            Ok(()) => run_member(settings, world, notify_socket.as_deref()),
+            Ok(()) => run_member(settings, world),
             Err(refused) => {
                 log_to_stderr();
                 give_up("failed to verify flags", &refused)
@@ -75,6 +77,11 @@ pub fn run(world: World) -> ExitCode {
     }
 }
 
+fn tell(text: &str) -> ExitCode {
+    write(&mut std::io::stdout(), text);
+    ExitCode::SUCCESS
+}
+
 fn config(world: &World) -> ExitCode {
     let answer = config_command::run(&world.arguments[1..], &world.environment);
     write(&mut std::io::stdout(), &answer.text);
@@ -82,7 +89,7 @@ fn config(world: &World) -> ExitCode {
     ExitCode::from(answer.status)
 }
 
-fn run_member(settings: Settings, world: World, notify_socket: Option<&str>) -> ExitCode {
+fn run_member(settings: Settings, world: World) -> ExitCode {
     let config = match Config::read(&settings) {
         Ok(config) => config,
         Err(error) => {
@@ -98,7 +105,7 @@ fn run_member(settings: Settings, world: World, notify_socket: Option<&str>) -> 
         }
     };
     for notice in &settings.notices {
-        tell(notice);
+        mention(notice);
     }
     if !settings.is_given("data-dir") {
         warn!({ "data-dir" } = %config.data_dir.display(), "'data-dir' was empty; using default");
@@ -108,8 +115,9 @@ fn run_member(settings: Settings, world: World, notify_socket: Option<&str>) -> 
         Ok(runtime) => runtime,
         Err(error) => return give_up("failed to start", &error),
     };
+    let manager = Manager::named(&world.environment);
     runtime.spawn(reload::serve(world, settings, log));
-    let ending = runtime.block_on(live(&config, notify_socket));
+    let ending = runtime.block_on(live(&config, &manager));
     // What still runs has no bearing on the data: the member was stopped before.
     runtime.shutdown_background();
     match ending {
@@ -121,7 +129,7 @@ fn run_member(settings: Settings, world: World, notify_socket: Option<&str>) -> 
 
 /// Runs the member until a signal comes, whose number it returns, until the cluster wants to do without it, or
 /// until it fails.
-async fn live(config: &Config, notify_socket: Option<&str>) -> Result<Option<i32>, Box<dyn Error>> {
+async fn live(config: &Config, manager: &Manager) -> Result<Option<i32>, Box<dyn Error>> {
     let mut signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     info!(
         { "server-version" } = api::level::SERVER, { "kvorum-version" } = help::VERSION, name = config.name,
@@ -129,12 +137,15 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<Option<i32
         { "max-txn-ops" } = config.limits.txn_ops_max, { "enable-v2" } = config.enable_v2,
         "starting an etcd server"
     );
+    manager.status("opening the data, and waiting for other members where there is none");
     let mut running = tokio::select! {
         running = Running::launch(config) => running?,
         // It may wait for other founders for as long as these need.
         signal = asked(&mut signals) => return Ok(Some(signal)),
     };
     let member = running.member().clone();
+    present(config, &member);
+    manager.status("waiting for a leader, and for what this member has missed");
     let ended = tokio::select! {
         () = member.ready() => None,
         ended = end(&member, &mut signals) => Some(ended),
@@ -143,14 +154,30 @@ async fn live(config: &Config, notify_socket: Option<&str>) -> Result<Option<i32
         ended
     } else {
         running.serve_clients();
-        announce(config, &member, notify_socket);
-        end(&member, &mut signals).await
+        announce(config, &member, manager);
+        let pulse = tokio::spawn(beat(manager.clone(), Arc::clone(&member)));
+        let ended = end(&member, &mut signals).await;
+        pulse.abort();
+        ended
     };
-    if matches!(ended, Ok(Some(_))) {
-        // Clients are still served, so that none of them sees the lead change hands.
-        member.retire().await;
+    manager.stopping("handing over the lead, and ending what is under way");
+    let stopping = async {
+        if matches!(ended, Ok(Some(_))) {
+            // Clients are still served, so that none of them sees the lead change hands.
+            member.retire().await;
+        }
+        running.stop().await;
+    };
+    tokio::select! {
+        () = stopping => {}
+        signal = asked(&mut signals) => {
+            // What was acknowledged is in the log; the next start replays it.
+            warn!("a second signal; ending at once");
+            // As the first process of a container it comes back from here.
+            let _: ExitCode = die_by(signal);
+            std::process::exit(0);
+        }
     }
-    running.stop().await;
     if ended.is_ok() {
         info!(name = config.name, { "data-dir" } = %config.data_dir.display(), "closed etcd server");
     }
@@ -181,9 +208,31 @@ async fn asked((interrupt, terminate): &mut (Signal, Signal)) -> i32 {
     kind.as_raw_value()
 }
 
+/// Says where the member is heard, in etcd's words.
+fn present(config: &Config, member: &server::Member) {
+    let list =
+        |urls: &[members::MemberUrl]| urls.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    info!(
+        { "local-member-id" } = %member.id(),
+        { "initial-advertise-peer-urls" } = list(&config.advertise_peer_urls),
+        { "listen-peer-urls" } = list(&config.listen_peer_urls),
+        { "advertise-client-urls" } = list(&config.advertise_client_urls),
+        { "listen-client-urls" } = list(&config.listen_client_urls),
+        { "listen-metrics-urls" } = list(&config.listen_metrics_urls),
+        "now serving peer/client/metrics"
+    );
+    for url in &config.listen_peer_urls {
+        info!(address = url.address(), "serving peer traffic");
+    }
+}
+
 /// Says that clients are served, in the lines that other software waits for.
-fn announce(config: &Config, member: &server::Member, notify_socket: Option<&str>) {
+fn announce(config: &Config, member: &server::Member, manager: &Manager) {
     let urls: Vec<String> = config.advertise_client_urls.iter().map(ToString::to_string).collect();
+    let version = api::level::CLUSTER;
+    let version = version.rsplit_once('.').map_or(version, |(minor, _)| minor);
+    info!({ "cluster-version" } = version, "enabled capabilities for version");
+    info!({ "cluster-version" } = version, "cluster version is updated");
     info!(
         { "local-member-id" } = %member.id(), { "cluster-id" } = %member.cluster(),
         { "local-member-attributes" } = format!("{{Name:{} ClientURLs:[{}]}}", config.name, urls.join(" ")),
@@ -201,14 +250,26 @@ fn announce(config: &Config, member: &server::Member, notify_socket: Option<&str
             address, "serving client traffic insecurely; this is strongly discouraged!"
         );
     }
-    if let Some(path) = notify_socket.filter(|path| !path.is_empty())
-        && let Err(error) = notify::ready(path)
-    {
-        error!(%error, path, "the service manager was not told that the member serves");
+    for url in &config.listen_metrics_urls {
+        info!(address = url.to_string(), "serving metrics");
+    }
+    let urls: Vec<String> = config.listen_client_urls.iter().map(ToString::to_string).collect();
+    manager.ready(&format!("serving clients at {}", urls.join(", ")));
+}
+
+/// Tells the manager that the process lives, for as long as the member answers: whether it has a leader does not matter, since
+/// no restart would bring one.
+async fn beat(manager: Manager, member: Arc<server::Member>) {
+    let Some(pulse) = manager.pulse() else { return };
+    let mut rounds = tokio::time::interval(pulse);
+    loop {
+        rounds.tick().await;
+        drop(api::Member::health(member.as_ref(), api::Consistency::Serializable).await);
+        manager.alive();
     }
 }
 
-fn tell(notice: &Notice) {
+fn mention(notice: &Notice) {
     match notice {
         Notice::VariableUsed { name, value } => {
             info!(

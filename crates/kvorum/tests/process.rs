@@ -129,13 +129,31 @@ fn a_member_serves_and_dies_by_the_signal_that_it_got() {
     manager.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
     for round in ["first", "again"] {
         let mut command = kvorum();
-        command.args(flags(&folder.path().join("data"), client, peer)).env("NOTIFY_SOCKET", &notify);
+        command
+            .args(flags(&folder.path().join("data"), client, peer))
+            .env("NOTIFY_SOCKET", &notify)
+            .env("WATCHDOG_USEC", "3600000000");
         let mut running = Running::start(&mut command);
-        running.says("ready to serve client requests");
+        for words in [
+            "now serving peer/client/metrics",
+            "serving peer traffic",
+            "enabled capabilities for version",
+            "published local member to cluster through raft",
+            "ready to serve client requests",
+        ] {
+            running.says(&format!("\"msg\":\"{words}\""));
+        }
         running.says("serving client traffic insecurely; this is strongly discouraged!");
-        let mut heard = [0; 16];
-        let length = manager.recv(&mut heard).expect("the manager is told");
-        assert_eq!(&heard[..length], b"READY=1", "{round}");
+        let hears = || {
+            let mut heard = [0; 256];
+            let length = manager.recv(&mut heard).expect("the manager is told");
+            String::from_utf8_lossy(&heard[..length]).into_owned()
+        };
+        // Only when it serves, and until then what it waits for.
+        assert!(hears().starts_with("STATUS=opening the data"), "{round}");
+        assert!(hears().starts_with("STATUS=waiting for a leader"), "{round}");
+        assert_eq!(hears(), format!("READY=1\nSTATUS=serving clients at http://{client}"), "{round}");
+        assert_eq!(hears(), "WATCHDOG=1", "{round}");
         assert!(get(client, "/health").starts_with("HTTP/1.1 200 OK\r\n"), "{round}");
         assert!(get(peer, "/version").contains("\"etcdserver\":\"3.7.1\""), "{round}");
         assert!(!get(peer, "/v2/keys").starts_with("HTTP/1.1 200 "), "{round}");
@@ -159,7 +177,80 @@ fn a_member_serves_and_dies_by_the_signal_that_it_got() {
         running.says("received signal; shutting down");
         running.says("closed etcd server");
         assert_eq!(running.child.wait().expect("it ends").signal(), Some(15), "{round}");
+        assert!(hears().starts_with("STOPPING=1\nSTATUS=handing over the lead"), "{round}");
     }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let client = free();
+    let mut command = kvorum();
+    let mut running = Running::start(command.args(flags(&folder.path().join("data"), client, free())));
+    running.says("ready to serve client requests");
+    // A request whose end does not come holds the end up for five seconds.
+    let mut stream = TcpStream::connect(client).expect("it listens");
+    let head = "POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut begun = [0; 12];
+    stream.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero");
+    stream.read_exact(&mut begun).expect("it wants the body");
+    assert_eq!(&begun, b"HTTP/1.1 100");
+    terminate(running.child.id());
+    running.says("received signal; shutting down");
+    terminate(running.child.id());
+    running.says("a second signal; ending at once");
+    assert_eq!(running.child.wait().expect("it ends").signal(), Some(15));
+}
+
+#[test]
+fn sighup_reads_what_can_be_read_again_and_names_what_cannot() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let file = folder.path().join("kvorum.yml");
+    let write = |text: &str| fs::write(&file, text).expect("written");
+    write("log-level: info\nmax-txn-ops: 128\n");
+    let mut command = kvorum();
+    command.args(flags(&folder.path().join("data"), free(), free()));
+    let mut running = Running::start(command.arg(format!("--config-file={}", file.display())));
+    running.says("ready to serve client requests");
+    write("log-level: warn\nmax-txn-ops: 256\n");
+    hang_up(running.child.id());
+    running.says("\"flag-name\":\"max-txn-ops\",\"old\":\"128\",\"new\":\"256\"");
+    write("log-levels: debug\n");
+    hang_up(running.child.id());
+    running.says("did you mean \\\"log-level\\\"?");
+    write("log-level: info\nmax-txn-ops: 256\n");
+    hang_up(running.child.id());
+    running.says("\"flag-name\":\"log-level\",\"old\":\"warn\",\"new\":\"info\"");
+}
+
+#[test]
+fn called_by_the_name_of_etcd_it_answers_as_etcd() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let etcd = folder.path().join("etcd");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kvorum"), &etcd).expect("a link");
+    let told = Command::new(etcd).arg("--version").output().expect("it starts");
+    let text = String::from_utf8_lossy(&told.stdout).into_owned();
+    let names: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+    assert_eq!(names, ["etcd Version", "Git SHA", "Go Version", "Go OS/Arch"]);
+    assert!(text.starts_with("etcd Version: 3.7.1\n"), "{text}");
+}
+
+#[test]
+fn a_slow_request_is_told_with_what_took_how_long() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let client = free();
+    let mut command = kvorum();
+    command.args(flags(&folder.path().join("data"), client, free()));
+    // Everything is slow then.
+    let mut running = Running::start(command.arg("--warning-unary-request-duration=1ns"));
+    running.says("ready to serve client requests");
+    let body = r#"{"key":"YQ==","value":"YQ=="}"#;
+    let mut stream = TcpStream::connect(client).expect("it listens");
+    let head = format!("POST /v3/kv/put HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(head.as_bytes()).expect("it reads");
+    running.says("\"msg\":\"slow request: Put ");
 }
 
 #[test]
@@ -216,6 +307,12 @@ fn a_folder_of_etcd_is_left_alone() {
     assert!(stderr.contains("kvorumctl snapshot restore --from-data-dir "), "{stderr}");
     let entries = fs::read_dir(parent.path().join("member")).expect("there").count();
     assert_eq!(entries, 1, "nothing was added");
+}
+
+fn hang_up(pid: u32) {
+    let status =
+        Command::new("sh").arg("-c").arg(format!("kill -HUP {pid}")).status().expect("there is a shell");
+    assert!(status.success());
 }
 
 /// SIGTERM, by the shell's own `kill`: the standard library knows only the one that cannot be caught.

@@ -252,7 +252,7 @@ impl Applier {
         self.parts.window.tell(changed);
         let took = began.elapsed();
         self.parts.seconds.record(took);
-        self.parts.work.applied(took);
+        self.parts.work.applied(began, took, entries.len());
         for (tickets, outcomes) in tickets.into_iter().zip(outcomes) {
             let mut outcomes = outcomes.into_iter().enumerate();
             for (number, ticket) in tickets {

@@ -14,6 +14,7 @@ use wal::{Disk, HardState, Identity, Observer, Recovered, Wal};
 
 use crate::alone::go_on_alone;
 use crate::config::{Beginning, Config};
+use crate::lately::Lately;
 use crate::measures::Measures;
 use crate::start::StartError;
 
@@ -47,7 +48,7 @@ pub(crate) fn begin(
     let identity = Identity { cluster: config.cluster.0, member: config.member.0, salt: rand::random() };
     let log_config = wal::Config {
         segment_bytes: config.segment_bytes,
-        observer: Arc::new(Stopwatch::new(&measures.wal_fsync, &measures.wal_bytes)),
+        observer: Arc::new(Stopwatch::new(&measures.wal_fsync, &measures.wal_bytes, &measures.work.syncs)),
         ..wal::Config::new(identity)
     };
     let (mut wal, mut recovered) = Wal::open(disk, &log_config)?;
@@ -103,12 +104,14 @@ fn after(hard_state: HardState, base: Position) -> HardState {
 struct Stopwatch {
     fsync: Histogram,
     bytes: Gauge,
+    lately: Arc<Lately>,
     began: Mutex<Option<Instant>>,
 }
 
 impl Stopwatch {
-    fn new(fsync: &Histogram, bytes: &Gauge) -> Self {
-        Self { fsync: fsync.clone(), bytes: bytes.clone(), began: Mutex::new(None) }
+    fn new(fsync: &Histogram, bytes: &Gauge, lately: &Arc<Lately>) -> Self {
+        let (fsync, bytes, lately) = (fsync.clone(), bytes.clone(), Arc::clone(lately));
+        Self { fsync, bytes, lately, began: Mutex::new(None) }
     }
 }
 
@@ -128,6 +131,7 @@ impl Observer for Stopwatch {
         let Some(began) = self.began.lock().take() else { return };
         let took = began.elapsed();
         self.fsync.record(took);
+        self.lately.record(began, took);
         if took > SLOW_SYNC {
             tracing::warn!(?took, expected = ?SLOW_SYNC, "slow fdatasync; the disk of the log is overloaded");
         }

@@ -71,6 +71,8 @@ pub struct Config {
     pub replay_bytes_max: u64,
     /// So much of the log is kept for members that are behind, in bytes; who is further behind gets a snapshot.
     pub log_bytes_kept: u64,
+    /// A run of entries that takes longer to apply counts as slow.
+    pub slow_apply: Duration,
     /// How often a quiet watch is told that nothing happened, if it wants to know.
     pub watch_progress_every: Duration,
     /// How often a leader has the time that leases have left written down, so that the next one goes on from there;

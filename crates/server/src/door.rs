@@ -2,6 +2,7 @@
 //! nobody; [`Guest`] is the member as one caller sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{
     Added, AlarmAction, AuthReply, AuthRequest, Caller, Compact, Consistency, Downgrade, Fault, Grant,
@@ -259,6 +260,10 @@ impl api::Member for Member {
             return Err("RAFT NO LEADER".to_owned());
         }
         self.linearize(consistency).await.map_err(|fault| format!("RANGE ERROR:{fault}"))
+    }
+
+    fn stages(&self, span: Duration) -> api::Stages {
+        self.measures.work.stages(span)
     }
 
     fn metrics(&self) -> String {

@@ -3,6 +3,7 @@
 //! v2 has users of its own, health and metrics are for everybody: these are the member's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::{
     Added, AlarmAction, AuthReply, AuthRequest, Caller, Compact, Consistency, Downgrade, Fault, Grant,
@@ -233,6 +234,10 @@ impl api::Member for Guest {
 
     async fn health(&self, consistency: Consistency) -> Result<(), String> {
         self.member.health(consistency).await
+    }
+
+    fn stages(&self, span: Duration) -> api::Stages {
+        self.member.stages(span)
     }
 
     fn metrics(&self) -> String {

@@ -21,6 +21,7 @@ mod doorkeeper;
 mod downgrade;
 mod export;
 mod guest;
+mod lately;
 mod leases;
 mod member;
 mod parts;

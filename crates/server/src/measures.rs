@@ -2,6 +2,7 @@
 //! up when somebody asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use telemetry::{Buckets, Counter, Gauge, Histogram, Registry};
@@ -154,13 +155,13 @@ const STANDING: &[Standing] = &[
 
 impl Measures {
     /// Registers everything.
-    pub(crate) fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry, slow_apply: Duration) -> Self {
         let counter = |name, help| registry.counter(name, help, &[]);
         let gauge = |name, help| registry.gauge(name, help, &[]);
         let seconds = |name, help| registry.histogram(name, help, &[], Buckets::WAIT);
         Self {
             tally: Arc::new(Tally::new(&registry)),
-            work: WorkMeasures::new(&registry),
+            work: WorkMeasures::new(&registry, slow_apply),
             proposals_failed: counter(
                 "etcd_server_proposals_failed_total",
                 "The total number of failed proposals seen.",

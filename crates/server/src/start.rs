@@ -137,7 +137,7 @@ impl Member {
     ) -> Result<Arc<Self>, StartError> {
         let (site, snapshot) = site.map(|(site, snapshot)| (Arc::new(site), snapshot)).unzip();
         let snapshot = snapshot.flatten();
-        let measures = Measures::new(config.registry.clone());
+        let measures = Measures::new(config.registry.clone(), config.slow_apply);
         let begun = begin(config, load::machine(Arc::new(store))?, snapshot, disk, &measures)?;
         measures.say_who_we_are(begun.id);
         let Begun { machine, wal, recovered, cluster, id } = begun;

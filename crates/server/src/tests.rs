@@ -52,6 +52,7 @@ fn config() -> Config {
         corrupt_check_at_start: false,
         lease_checkpoint_every: None,
         corrupt_check_every: None,
+        slow_apply: Duration::from_millis(100),
         watch_progress_every: Duration::from_mins(10),
         peers: tokio::runtime::Handle::current(),
         peer_tls: None,

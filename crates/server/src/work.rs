@@ -1,12 +1,12 @@
 //! How long the member's own work takes, under etcd's names: compaction, hashes, snapshots that come in.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use telemetry::{Buckets, Counter, Gauge, Histogram, Registry};
 use types::MemberId;
 
-/// A run of entries that takes longer counts as slow: etcd's limit for one entry.
-const SLOW_APPLY: Duration = Duration::from_millis(100);
+use crate::lately::Lately;
 
 /// See the module.
 #[derive(Clone)]
@@ -17,6 +17,11 @@ pub(crate) struct WorkMeasures {
     /// The hash of the history up to a revision.
     pub(crate) hash_kv: Histogram,
     slow_applies: Counter,
+    /// A run of entries that takes longer counts as slow.
+    slow_apply: Duration,
+    applies: Arc<Lately>,
+    /// Syncs of the log.
+    pub(crate) syncs: Arc<Lately>,
     /// Reads that nobody confirmed in time.
     pub(crate) slow_reads: Counter,
     /// Snapshots that are being installed.
@@ -31,7 +36,7 @@ pub(crate) struct WorkMeasures {
 }
 
 impl WorkMeasures {
-    pub(crate) fn new(registry: &Registry) -> Self {
+    pub(crate) fn new(registry: &Registry, slow_apply: Duration) -> Self {
         let histogram = |name, help, buckets| registry.histogram(name, help, &[], buckets);
         Self {
             hash: histogram("etcd_mvcc_hash_duration_seconds", "Hashes of everything.", Buckets::WALK),
@@ -42,9 +47,12 @@ impl WorkMeasures {
             ),
             slow_applies: registry.counter(
                 "etcd_server_slow_apply_total",
-                "Runs of entries that took longer than 100 ms to apply.",
+                "Runs of entries that took longer to apply than --warning-apply-duration.",
                 &[],
             ),
+            slow_apply,
+            applies: Arc::new(Lately::new()),
+            syncs: Arc::new(Lately::new()),
             slow_reads: registry.counter(
                 "etcd_server_slow_read_indexes_total",
                 "Linearizable reads that nobody confirmed in time.",
@@ -89,10 +97,23 @@ impl WorkMeasures {
         }
     }
 
-    /// A run of entries was applied.
-    pub(crate) fn applied(&self, took: Duration) {
-        if took > SLOW_APPLY {
+    /// A run of so many entries was applied.
+    pub(crate) fn applied(&self, began: Instant, took: Duration, entries: usize) {
+        self.applies.record(began, took);
+        if took > self.slow_apply {
             self.slow_applies.increment(1);
+            let expected = self.slow_apply;
+            tracing::warn!(?took, { "expected-duration" } = ?expected, entries, "apply request took too long");
+        }
+    }
+
+    /// What the last `span` had in it that makes requests slow.
+    pub(crate) fn stages(&self, span: Duration) -> api::Stages {
+        let now = Instant::now();
+        api::Stages {
+            log_sync: self.syncs.longest(now, span),
+            log_sync_of_a_minute: self.syncs.longest(now, Duration::from_mins(1)),
+            apply: self.applies.longest(now, span),
         }
     }
 

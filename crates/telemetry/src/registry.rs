@@ -23,6 +23,8 @@ pub struct Buckets {
     start: f64,
     factor: f64,
     count: u32,
+    /// Bounds that follow no rule.
+    listed: Option<&'static [f64]>,
 }
 
 impl Buckets {
@@ -32,13 +34,21 @@ impl Buckets {
     pub const WORK: Self = Self::exponential(0.0001, 2.0, 20);
     /// etcd's bounds for walks through all data, as hashes are: 10 ms to 164 s.
     pub const WALK: Self = Self::exponential(0.01, 2.0, 15);
+    /// The usual bounds of Go's library, which the times of gRPC calls have.
+    pub const CALLS: Self = Self {
+        listed: Some(&[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+        ..Self::exponential(0.005, 2.0, 11)
+    };
 
     /// `count` bounds, of which the first is `start`. `count` of 0 counts as 1.
     pub const fn exponential(start: f64, factor: f64, count: u32) -> Self {
-        Self { start, factor, count: if count == 0 { 1 } else { count } }
+        Self { start, factor, count: if count == 0 { 1 } else { count }, listed: None }
     }
 
     pub(crate) fn bounds(self) -> Vec<f64> {
+        if let Some(listed) = self.listed {
+            return listed.to_vec();
+        }
         std::iter::successors(Some(self.start), |bound| Some(bound * self.factor))
             .take(self.count as usize)
             .collect()

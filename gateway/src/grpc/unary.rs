@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use api::{Code, Member};
 use bytes::{Bytes, BytesMut};
@@ -32,7 +33,19 @@ pub(super) struct Call<'a> {
 
 impl<'a> Call<'a> {
     /// Reads the request, acts and answers.
-    pub(super) async fn run<Q, A, F>(mut self, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Response<Body>
+    pub(super) async fn run<Q, A, F>(self, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Response<Body>
+    where
+        Q: Message + Default,
+        A: Message,
+        F: Future<Output = Result<A, Refusal>>,
+    {
+        let (shared, meters, began) = (self.shared, self.meters, Instant::now());
+        let response = self.respond(act).await;
+        shared.ended(meters, began);
+        response
+    }
+
+    async fn respond<Q, A, F>(mut self, act: fn(&'a Arc<dyn Member>, Q) -> F) -> Response<Body>
     where
         Q: Message + Default,
         A: Message,

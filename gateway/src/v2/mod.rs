@@ -127,8 +127,10 @@ async fn run(shared: &Shared, method: &Method, operation: Operation, leave: &Lea
         Operation::Write { write, ttl, quiet } => (shared.member.v2_write(write, ttl).await, quiet),
     };
     let response = respond(shared, result, quiet);
+    let took = begun.elapsed();
+    shared.look(name, took);
     if response.status().is_success() {
-        shared.meters.v2.succeeded(name, begun.elapsed().as_secs_f64());
+        shared.meters.v2.succeeded(name, took.as_secs_f64());
     } else {
         shared.meters.v2.failed(name, response.status());
     }
