@@ -3,6 +3,7 @@
 //! INVARIANT: the next stream begins behind the last revision that was handed out whole.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -33,6 +34,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Watch {
     answers: mpsc::Receiver<Result<WatchResponse, Fault>>,
     requests: Requests,
+    connected: Arc<AtomicBool>,
 }
 
 /// Where requests of the present stream go.
@@ -57,19 +59,26 @@ impl Watch {
     fn begin(client: &Client, create: WatchCreateRequest, behind: Behind) -> Self {
         let (sender, answers) = mpsc::channel(ANSWERS_MAX);
         let requests = Requests::default();
-        let run = run(client.clone(), create, behind, Arc::clone(&requests), sender.clone());
+        let connected = Arc::new(AtomicBool::new(false));
+        let shared = Shared { requests: Arc::clone(&requests), connected: Arc::clone(&connected) };
+        let run = run(client.clone(), create, behind, shared, sender.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = run => {}
                 () = sender.closed() => {}
             }
         });
-        Self { answers, requests }
+        Self { answers, requests, connected }
     }
 
     /// What comes next; nothing behind the end.
     pub async fn next(&mut self) -> Option<Result<WatchResponse, Fault>> {
         self.answers.recv().await
+    }
+
+    /// Whether a member is being listened to; otherwise one is looked for.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
     }
 
     /// Something that asks for progress while others wait for answers.
@@ -92,6 +101,12 @@ fn request(union: RequestUnion) -> WatchRequest {
     WatchRequest { request_union: Some(union) }
 }
 
+/// What the stream and who reads its answers have in common.
+struct Shared {
+    requests: Requests,
+    connected: Arc<AtomicBool>,
+}
+
 /// Behind what a new stream goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
@@ -104,14 +119,14 @@ async fn run(
     client: Client,
     mut create: WatchCreateRequest,
     behind: Behind,
-    requests: Requests,
+    shared: Shared,
     answers: mpsc::Sender<Result<WatchResponse, Fault>>,
 ) {
     loop {
         let outgoing = || {
             let (sender, receiver) = mpsc::channel(REQUESTS_MAX);
             let _first = sender.try_send(request(RequestUnion::CreateRequest(create.clone())));
-            *requests.lock() = Some(sender);
+            *shared.requests.lock() = Some(sender);
             ReceiverStream::new(receiver)
         };
         let opened = client.stream::<WatchRequest, WatchResponse, _>(PATH, outgoing, None).await;
@@ -119,7 +134,10 @@ async fn run(
             Ok(stream) => stream,
             Err(fault) => return drop(answers.send(Err(fault)).await),
         };
-        match follow(&mut stream, &mut create, behind, &answers).await {
+        shared.connected.store(true, Ordering::Relaxed);
+        let followed = follow(&mut stream, &mut create, behind, &answers).await;
+        shared.connected.store(false, Ordering::Relaxed);
+        match followed {
             Followed::Over => return,
             Followed::Broken => sleep(PAUSE).await,
             Followed::Refused(fault) => return drop(answers.send(Err(fault)).await),

@@ -126,10 +126,15 @@ fn line(text: &str, numbers: bool) -> String {
 
 fn cell_of(cell: &str, numbers: bool) -> String {
     match cell {
-        cell if numbers && cell.parse::<u64>().is_ok() => "<number>".to_owned(),
+        cell if numbers && (cell.parse::<u64>().is_ok() || is_hash(cell)) => "<number>".to_owned(),
         cell if cell.ends_with(" kB") || cell.ends_with(" MB") => "<size>".to_owned(),
         cell => tokens(cell),
     }
+}
+
+/// What stands for all of a snapshot.
+fn is_hash(cell: &str) -> bool {
+    (5..=8).contains(&cell.len()) && cell.chars().all(|char| char.is_ascii_hexdigit())
 }
 
 /// Ids, versions and times blanked, in whatever stands around them.

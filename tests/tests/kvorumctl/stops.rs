@@ -170,6 +170,14 @@ fn a_dead_endpoint_is_named() -> anyhow::Result<()> {
         );
         ensure!(names(folder.path())? == ["in.jsonl"], "{words:?} leaves {:?}", names(folder.path())?);
     }
+    // A watch waits, as etcdctl's does, and says so.
+    let mut watch = begin(&["--endpoints", NOBODY, "watch", "nothing"])?;
+    let mut lines = BufReader::new(watch.stderr.take().context("it was piped")?).lines();
+    let told = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("no member answers"));
+    ensure!(told, "it says that it waits");
+    kill_process(Pid::from_child(&watch), Signal::INT)?;
+    let last = lines.map_while(Result::ok).last().unwrap_or_default();
+    ensure!(watch.wait()?.code() == Some(130) && last == "watch stopped: nothing has happened", "{last}");
     Ok(())
 }
 

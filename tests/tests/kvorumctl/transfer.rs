@@ -52,6 +52,20 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
     let again = run(&["import", "--delete", &file])?;
     ensure!(stdout(&again).starts_with("0 keys were created, 0 updated, 0 deleted; 452 are"), "{again:?}");
 
+    // More than a piece, and the same as in one.
+    for number in 0..700 {
+        client.put(&format!("out/more/{number}"), "x")?;
+    }
+    let (whole, pieces) = (["get", "out/", "--prefix"], ["get", "out/", "--prefix", "--stream"]);
+    ensure!(
+        stdout(&run(&whole)?) == stdout(&run(&pieces)?) && run(&pieces)?.status.success(),
+        "pieces make the whole"
+    );
+    let some =
+        run(&["get", "out/", "--prefix", "--stream", "--limit", "1100", "--keys-only", "-w", "jsonl"])?;
+    ensure!(stdout(&some).lines().count() == 1100, "as many as are wanted");
+    ensure!(run(&["del", "out/more/", "--prefix"])?.status.success(), "they go again");
+
     // Under another prefix, and as it was at a revision.
     ensure!(run(&["import", "--prefix", "out/", "--dest-prefix", "in/", &file])?.status.success(), "a copy");
     ensure!(client.list("in/")?.kvs.len() == 452, "of all of it");

@@ -20,7 +20,7 @@ fn help_fits_a_terminal_and_has_every_verb() -> anyhow::Result<()> {
     let script = stdout(&run_with(&["completion", "bash"], &[])?);
     for verb in &verbs {
         let page = std::fs::read_to_string(pages.join(format!("kvorumctl-{verb}.1")))
-            .with_context(|| format!("{verb}"))?;
+            .with_context(|| (*verb).to_owned())?;
         ensure!(page.contains(".SH SYNOPSIS") || page.contains(".SH NAME"), "{verb}");
         ensure!(script.contains(verb), "{verb} is not completed");
         let one = stdout(&run_with(&[verb, "--help"], &[("COLUMNS", "80")])?);

@@ -226,8 +226,9 @@ async fn write_all(
     plan: Plan,
     stop: &mut Stop,
 ) -> Result<Measured, Failure> {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {per_sec} {eta}")
-        .expect("the template is well-formed");
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {rate} {eta}")
+        .expect("the template is well-formed")
+        .with_key("rate", super::progress::rate);
     let bar = ProgressBar::new(plan.writes).with_style(style);
     let places: Vec<String> = session.client.endpoints().map(ToString::to_string).collect();
     let (given, number) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU64::new(0)));

@@ -64,7 +64,13 @@ pub(crate) struct Get {
     /// Only what was changed at this revision or earlier.
     #[arg(long, default_value = "0", value_parser = number, value_name = "REVISION", hide_default_value = true)]
     max_mod_rev: i64,
+    /// Reads in pieces of one revision and shows each as it comes; with `-w simple` and `-w jsonl`.
+    #[arg(long)]
+    stream: bool,
 }
+
+/// Keys of a piece.
+const PIECE_KEYS: i64 = 1000;
 
 /// An answer without its keys.
 struct Values(RangeResponse);
@@ -78,12 +84,39 @@ impl Get {
         if self.print_value_only && session.output.form != Form::Simple {
             return Err(Failure::arguments("print-value-only is only for `--write-out=simple`"));
         }
+        let is_in_order = self.order.is_empty() && self.sort_by.is_empty();
+        let is_by_line = matches!(session.output.form, Form::Simple | Form::JsonLines);
+        if self.stream && is_in_order && is_by_line && !request.range_end.is_empty() {
+            return self.stream(session, request).await;
+        }
         let answer = session.call(request).await?;
         if self.print_value_only { session.show(&Values(answer)) } else { session.show(&answer) }
     }
 }
 
 impl Get {
+    /// Piece after piece, so that neither end holds all of it.
+    async fn stream(&self, session: &Session, mut request: RangeRequest) -> Done {
+        let mut left = if request.limit > 0 { request.limit } else { i64::MAX };
+        loop {
+            request.limit = left.min(PIECE_KEYS);
+            let answer = session.call(request.clone()).await?;
+            if request.revision == 0 {
+                request.revision = answer.header.map_or(0, |header| header.revision);
+            }
+            left = left.saturating_sub_unsigned(answer.kvs.len() as u64);
+            let next = answer.kvs.last().filter(|_| answer.more && left > 0);
+            let next = next.map(|last| [&last.key[..], b"\0"].concat());
+            if self.print_value_only {
+                session.show(&Values(answer))?;
+            } else {
+                session.show(&answer)?;
+            }
+            let Some(next) = next else { return Ok(()) };
+            request.key = next.into();
+        }
+    }
+
     /// What the words ask for.
     pub(crate) fn request(&self) -> Result<RangeRequest, Failure> {
         let (key, range_end) = shown::range("get", self.args.clone(), self.prefix, self.from_key)?;

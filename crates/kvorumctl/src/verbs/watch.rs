@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser};
 use client::{Watch, WatchProgress};
@@ -12,6 +13,7 @@ use proto::mvccpb::Event;
 use proto::mvccpb::event::EventType;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
+use tokio::time::interval;
 
 use super::lock::execute;
 use super::shown;
@@ -21,6 +23,10 @@ use crate::failure::{Done, Failure, exit};
 use crate::go;
 use crate::output::{Fields, Output, Shown, message, print_line, say};
 use crate::session::Session;
+
+/// How often it is looked whether a member is there, and after how many times without one that is said.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOKS_MAX: u32 = 5;
 
 /// Lines that were typed and not read yet.
 const LINES_MAX: usize = 16;
@@ -136,7 +142,20 @@ impl Seen {
 
 /// Shows what one watch brings, to its end.
 async fn follow(output: Output, mut watch: Watch, command: Vec<String>, seen: &Seen) -> Done {
-    while let Some(answer) = watch.next().await {
+    let mut ticks = interval(LOOK);
+    let mut silent_looks = 0;
+    loop {
+        let answer = tokio::select! {
+            answer = watch.next() => answer,
+            _ = ticks.tick() => {
+                silent_looks = if watch.is_connected() { 0 } else { silent_looks + 1 };
+                if silent_looks == LOOKS_MAX {
+                    say("no member answers: the watch goes on when one does, and misses nothing; Ctrl-C ends it");
+                }
+                continue;
+            }
+        };
+        let Some(answer) = answer else { break };
         let answer = answer?;
         if answer.canceled {
             say(&format!("watch was canceled ({})", reason(&answer)));
