@@ -63,6 +63,38 @@ const ABSENT: &[(&str, &str)] = &[
     ("etcd_snap_fsync_duration_seconds", V2_SNAPSHOT),
 ];
 
+/// What etcd's mixin (alerts and dashboard), the Grafana dashboard of its documentation, which is number 3070, and the alerts of
+/// 3.4's time query.
+const QUERIED: [&str; 27] = [
+    "etcd_server_has_leader",
+    "etcd_server_leader_changes_seen_total",
+    "etcd_server_proposals_failed_total",
+    "etcd_server_proposals_committed_total",
+    "etcd_server_proposals_applied_total",
+    "etcd_server_proposals_pending",
+    "etcd_server_quota_backend_bytes",
+    "etcd_mvcc_db_total_size_in_bytes",
+    "etcd_mvcc_db_total_size_in_use_in_bytes",
+    "etcd_debugging_mvcc_db_total_size_in_bytes",
+    "etcd_disk_wal_fsync_duration_seconds",
+    "etcd_disk_backend_commit_duration_seconds",
+    "etcd_network_client_grpc_received_bytes_total",
+    "etcd_network_client_grpc_sent_bytes_total",
+    "etcd_network_peer_received_bytes_total",
+    "etcd_network_peer_sent_bytes_total",
+    "etcd_network_peer_sent_failures_total",
+    "etcd_network_peer_round_trip_time_seconds",
+    "etcd_http_received_total",
+    "etcd_http_failed_total",
+    "etcd_http_successful_duration_seconds",
+    "grpc_server_started_total",
+    "grpc_server_handled_total",
+    "grpc_server_handling_seconds",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+];
+
 /// Families that come from libraries of Go.
 const OF_GO: [&str; 2] = ["go_", "promhttp_"];
 
@@ -135,6 +167,20 @@ fn every_family_of_etcd_is_here_or_has_its_reason() -> anyhow::Result<()> {
     let absent: BTreeSet<&str> = ABSENT.iter().map(|(name, _)| *name).collect();
     let mut wrong = Vec::new();
     compare(&ours, &known, &absent, &mut wrong);
+    let mut queried: BTreeSet<String> = QUERIED.iter().map(ToString::to_string).collect();
+    for file in ["prometheus/alerts.yaml", "grafana/dashboards/kvorum.json"] {
+        let text = fs::read_to_string(::tests::root().join("docker").join(file))?;
+        let names = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names = names.filter(|name| {
+            // Certificates are there with TLS alone.
+            ["etcd_", "grpc_server_", "process_", "kvorum_gateway_"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        });
+        queried.extend(names.map(|name| name.trim_end_matches("_bucket").to_owned()));
+    }
+    let missing = queried.iter().filter(|name| !ours.contains_key(*name));
+    wrong.extend(missing.map(|name| format!("{name} is queried by dashboards or alerts, and is not here")));
     for release in Release::ALL {
         let theirs = stage::play(&Program::release(release)?)?;
         let before = wrong.len();

@@ -31,7 +31,7 @@ const REQUESTS: [(&str, &str); 12] = [
 
 /// What the members of a program tell in the end, together.
 pub(crate) fn play(program: &Program) -> anyhow::Result<Families> {
-    let settings = Settings::new(program, 3).flags(&["--enable-v2=true"]);
+    let settings = Settings::new(program, 3).flags(&["--enable-v2=true", "--metrics=extensive"]);
     let mut cluster = Cluster::start(&settings)?;
     for number in 0..3 {
         let address = cluster.member(number).address();
