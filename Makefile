@@ -63,6 +63,8 @@ deb:
 	mkdir -p "$$built/deb"
 	"$$built/kvorum" man > "$$built/deb/kvorum.8"
 	"$$built/kvorum" completion > "$$built/deb/kvorum.bash"
+	"$$built/kvorumctl" man > "$$built/deb/kvorumctl.1"
+	"$$built/kvorumctl" completion bash > "$$built/deb/kvorumctl.bash"
 	cargo deb --no-build --package kvorum --output "$$built/deb"
 
 test:
