@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::Limits;
+use crate::crowd::Crowd;
 
 /// What a client of HTTP/2 says first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,8 +29,10 @@ pub(crate) enum Verdict {
 }
 
 /// The state of one connection, shared by its socket and its requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Activity {
+    /// The calls of all connections.
+    crowd: Arc<Crowd>,
     /// The first bytes were those of HTTP/2, which has pings instead.
     http2: AtomicBool,
     /// Requests that have arrived and were not answered yet.
@@ -41,11 +44,22 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
+    /// Nothing has moved on it.
+    pub(crate) fn new(crowd: Arc<Crowd>) -> Self {
+        let no = AtomicBool::default;
+        Self { crowd, http2: no(), in_flight: AtomicU32::default(), moved: no(), head_open: no() }
+    }
+
     /// A request was taken up; it ends when the answer is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Call {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        let is_first = self.in_flight.fetch_add(1, Ordering::Relaxed) == 0;
         self.head_open.store(false, Ordering::Relaxed);
-        Call(Arc::clone(self))
+        let room = match is_first {
+            true => Room::Free,
+            false if self.crowd.enter() => Room::Counted,
+            false => Room::None,
+        };
+        Call { activity: Arc::clone(self), room }
     }
 
     /// Returns when the connection ought to be closed.
@@ -74,13 +88,37 @@ impl Activity {
 }
 
 /// A request in flight.
-pub(crate) struct Call(Arc<Activity>);
+pub(crate) struct Call {
+    activity: Arc<Activity>,
+    room: Room,
+}
+
+/// What a call takes of the room that there is for all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// Nothing.
+    Free,
+    /// A place.
+    Counted,
+    /// There was none.
+    None,
+}
+
+impl Call {
+    /// Whether too many others are under way for it to be served.
+    pub(crate) fn is_too_many(&self) -> bool {
+        self.room == Room::None
+    }
+}
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.room == Room::Counted {
+            self.activity.crowd.leave();
+        }
+        self.activity.in_flight.fetch_sub(1, Ordering::Relaxed);
         // What arrived meanwhile was this request's body.
-        self.0.head_open.store(false, Ordering::Relaxed);
+        self.activity.head_open.store(false, Ordering::Relaxed);
     }
 }
 

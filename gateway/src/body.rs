@@ -15,7 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use crate::Limits;
 use crate::activity;
-use crate::budget::{Budget, Share};
+use crate::budget::{Budget, NoRoom, Share};
 use crate::gateway::Shared;
 use crate::refusal::Refusal;
 use crate::stream::Streamed;
@@ -64,7 +64,10 @@ impl Body {
             && bytes >= UNCOUNTED_BYTES_MAX
         {
             let mut counted = shared.leaving.share();
-            counted.resize(bytes).inspect_err(|_| shared.meters.limits.leaving_bytes.increment(1))?;
+            counted.resize(bytes).map_err(|_| {
+                shared.meters.limits.leaving_bytes.increment(1);
+                Refusal::too_many()
+            })?;
             *share = Some(counted);
         }
         Ok(())
@@ -149,8 +152,8 @@ pub(crate) enum BodyError {
     TooLarge,
     /// It stopped arriving.
     TooSlow,
-    /// Others hold all the room that there is for bodies that come in pieces.
-    NoRoom,
+    /// Others have all the room that there is for bodies that come in pieces, or needed it more.
+    NoRoom(NoRoom),
     /// The client went away, or sent what is no body.
     Broken,
 }
@@ -198,12 +201,12 @@ impl Upload {
             Ok(_) | Err(BodyError::Broken) => {}
             Err(BodyError::TooSlow) => meters.slow_body.increment(1),
             Err(BodyError::TooLarge) => meters.large_body.increment(1),
-            Err(BodyError::NoRoom) => meters.arriving_bytes.increment(1),
+            Err(BodyError::NoRoom(why)) => drop(shared.no_room(why)),
         }
         if collected.is_err() {
             self.share = None;
         }
-        if matches!(collected, Err(BodyError::TooLarge | BodyError::NoRoom)) {
+        if matches!(collected, Err(BodyError::TooLarge | BodyError::NoRoom(_))) {
             self.give_back(incoming);
         }
         collected
@@ -251,7 +254,16 @@ async fn collect(
     share: &mut Option<Share>,
 ) -> Result<Bytes, BodyError> {
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = match share {
+            None => body.frame().await,
+            Some(share) => tokio::select! {
+                biased;
+                why = share.lost() => return Err(BodyError::NoRoom(why)),
+                frame = body.frame() => frame,
+            },
+        };
+        let Some(frame) = frame else { break };
         let Ok(data) = frame.map_err(|_| BodyError::Broken)?.into_data() else { continue };
         if data.len() > bytes_max.saturating_sub(first.len() + rest.len()) {
             return Err(BodyError::TooLarge);
@@ -269,8 +281,9 @@ async fn collect(
         }
         if !body.is_end_stream() {
             let share: &mut Share = share.get_or_insert_with(|| budget.share());
-            share.resize(first.len() + rest.len()).map_err(|_| BodyError::NoRoom)?;
+            share.resize(first.len() + rest.len()).map_err(BodyError::NoRoom)?;
         }
     }
+    share.as_mut().map_or(Ok(()), Share::arrive).map_err(BodyError::NoRoom)?;
     Ok(if rest.is_empty() { first } else { rest.freeze() })
 }

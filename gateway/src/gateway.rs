@@ -27,9 +27,11 @@ use crate::activity::{Activity, Verdict, Watched};
 use crate::authority::Lenient;
 use crate::body::{Body, Upload};
 use crate::browsers::Browsers;
-use crate::budget::Budget;
+use crate::budget::{Budget, NoRoom};
+use crate::crowd::Crowd;
 use crate::leave::Leave;
 use crate::meters::{CallMeters, Meters};
+use crate::refusal::Refusal;
 use crate::slow::SlowLog;
 use crate::{Limits, grpc, mux};
 
@@ -63,9 +65,21 @@ pub(crate) struct Shared {
     /// Of answers that are not small.
     pub(crate) leaving: Arc<Budget>,
     slow: SlowLog,
+    /// Calls under way.
+    crowd: Arc<Crowd>,
 }
 
 impl Shared {
+    /// Counts a request that there is no room for, or no more.
+    pub(crate) fn no_room(&self, why: NoRoom) -> Refusal {
+        let limits = &self.meters.limits;
+        match why {
+            NoRoom::Full => limits.arriving_bytes.increment(1),
+            NoRoom::GaveWay => limits.gave_way.increment(1),
+        }
+        Refusal::too_many()
+    }
+
     /// The member as a caller sees it.
     pub(crate) fn guest(&self, caller: Caller) -> Arc<dyn Member> {
         Arc::clone(&self.member).for_caller(caller)
@@ -125,9 +139,10 @@ impl Gateway {
             message_bytes_max,
             meters,
             browsers,
-            arriving: Budget::new(limits.arriving_bytes_max),
+            arriving: Budget::with_patience(limits.arriving_bytes_max, limits.arriving_patience),
             leaving: Budget::new(limits.leaving_bytes_max),
             slow: SlowLog::default(),
+            crowd: Arc::new(Crowd::new(limits.calls_max)),
         };
         Self {
             shared: Arc::new(shared),
@@ -258,14 +273,19 @@ impl Gateway {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let limits = self.shared.limits;
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::new(Arc::clone(&self.shared.crowd)));
         let requests_leave = leave.clone();
         let io = TokioIo::new(Lenient::new(Watched::new(stream, Arc::clone(&activity))));
         let service = service_fn(|request: Request<Incoming>| {
             let (shared, call, leave) = (Arc::clone(&self.shared), activity.begin(), requests_leave.clone());
             let connection = connection.clone();
             async move {
-                let mut response = dispatch(&shared, request, &connection, &leave).await;
+                let mut response = if call.is_too_many() {
+                    shared.meters.limits.calls.increment(1);
+                    mux::crowded(&request)
+                } else {
+                    dispatch(&shared, request, &connection, &leave).await
+                };
                 response.body_mut().hold(call);
                 Ok::<_, Infallible>(response)
             }

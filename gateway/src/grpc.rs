@@ -96,7 +96,7 @@ fn success(body: Body, gzip: bool) -> Response<Body> {
 }
 
 /// An answer that has a status and nothing else.
-fn failure(refusal: &Refusal) -> Response<Body> {
+pub(crate) fn failure(refusal: &Refusal) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.headers_mut() = status(refusal);
     response.headers_mut().insert(CONTENT_TYPE, CONTENT_TYPE_GRPC);

@@ -134,7 +134,7 @@ async fn read(shared: &Shared, upload: &mut Upload) -> Result<Bytes, Refusal> {
             Refusal::new(Code::ResourceExhausted, format!("http: body larger than max ({bytes_max})"))
         }
         BodyError::TooSlow => Refusal::out_of_time(),
-        BodyError::NoRoom => Refusal::too_many(),
+        BodyError::NoRoom(_) => Refusal::too_many(),
         BodyError::Broken => Refusal::canceled(),
     })
 }
@@ -191,7 +191,7 @@ impl<'a> Call<'a> {
 }
 
 /// All three keys that clients of one version or another read.
-fn failure(refusal: &Refusal) -> Response<Body> {
+pub(crate) fn failure(refusal: &Refusal) -> Response<Body> {
     let text = serde_json::Value::from(&*refusal.text);
     let body = format!(r#"{{"error":{text},"code":{},"message":{text}}}"#, refusal.code as u8);
     let mut response = Response::new(Body::of(body));

@@ -17,6 +17,7 @@ mod body;
 mod browsers;
 mod budget;
 mod compress;
+mod crowd;
 mod descriptors;
 mod leave;
 mod metadata;

@@ -22,8 +22,14 @@ pub struct Limits {
     pub discard_bytes_max: usize,
     /// Time for that.
     pub discard_time_max: Duration,
-    /// Bytes of requests whose end has not arrived, of all clients together. Beyond it: "too many requests".
+    /// Bytes of requests whose end has not arrived, of all clients together. Beyond it: "too many requests", for the slowest
+    /// that has not got on for [`Limits::arriving_patience`], else for who comes.
     pub arriving_bytes_max: usize,
+    /// Time in which a request that arrives in pieces has to get on by 64 KiB where others need its room.
+    pub arriving_patience: Duration,
+    /// Calls and streams under way, of all clients together, without the first of each connection. Beyond it: "too many
+    /// requests".
+    pub calls_max: usize,
     /// Bytes of answers that are not small and that clients have not taken, of all together. Beyond it: "too many requests".
     pub leaving_bytes_max: usize,
     /// Watches at once on one stream. Beyond it a watch is refused.
@@ -64,6 +70,8 @@ impl Default for Limits {
             body_bytes_max: 10 * 1024 * 1024,
             body_time_max: Duration::from_mins(1),
             arriving_bytes_max: 64 * 1024 * 1024,
+            arriving_patience: Duration::from_secs(2),
+            calls_max: 100_000,
             leaving_bytes_max: 256 * 1024 * 1024,
             watches_max: 1_000_000,
             discard_bytes_max: 16 * 1024 * 1024,

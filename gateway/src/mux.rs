@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::body::{Body, Upload};
 use crate::gateway::{Connection, Shared};
 use crate::leave::Leave;
-use crate::{json, plain, v2};
+use crate::refusal::Refusal;
+use crate::{grpc, json, plain, v2};
 
 /// `text/plain`, as Go writes it.
 pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -217,6 +218,18 @@ pub(crate) fn error(status: StatusCode, text: &str) -> Response<Body> {
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(HeaderName::from_static("x-content-type-options"), nosniff);
     response
+}
+
+/// The answer where too many calls are under way, in the form that the client reads.
+pub(crate) fn crowded<B>(request: &Request<B>) -> Response<Body> {
+    let refusal = Refusal::too_many();
+    if request.version() == Version::HTTP_2 && grpc::speaks(request.headers()) {
+        return grpc::failure(&refusal);
+    }
+    if request.uri().path().starts_with("/v3") {
+        return json::failure(&refusal);
+    }
+    error(StatusCode::SERVICE_UNAVAILABLE, &refusal.text)
 }
 
 /// There is nothing at this path.

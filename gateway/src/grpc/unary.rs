@@ -14,7 +14,7 @@ use prost::Message;
 use super::frame::{self, Encoding, PREFIX_BYTES, Reader};
 use super::{failure, success};
 use crate::body::{Body, within};
-use crate::budget::Share;
+use crate::budget::{NoRoom, Share};
 use crate::gateway::{Connection, Shared};
 use crate::metadata::Metadata;
 use crate::meters::CallMeters;
@@ -109,7 +109,7 @@ enum Missed {
     /// It did not come in time.
     Time,
     /// There is no room for it.
-    Room(Refusal),
+    Room(NoRoom),
     /// It is none.
     Refused(Refusal),
 }
@@ -117,16 +117,12 @@ enum Missed {
 impl Missed {
     /// Counts it.
     fn refusal(self, shared: &Shared) -> Refusal {
-        let meters = &shared.meters.limits;
         match self {
             Self::Time => {
-                meters.slow_body.increment(1);
+                shared.meters.limits.slow_body.increment(1);
                 Refusal::out_of_time()
             }
-            Self::Room(refusal) => {
-                meters.arriving_bytes.increment(1);
-                refusal
-            }
+            Self::Room(why) => shared.no_room(why),
             Self::Refused(refusal) => refusal,
         }
     }
@@ -147,7 +143,15 @@ async fn read(
 ) -> Result<Bytes, Missed> {
     let (mut reader, mut bytes) = (Reader::new(shared.message_bytes_max, encoding), 0);
     let message = loop {
-        let Some(piece) = next(body).await? else {
+        let piece = match share {
+            None => next(body).await,
+            Some(share) => tokio::select! {
+                biased;
+                why = share.lost() => return Err(Missed::Room(why)),
+                piece = next(body) => piece,
+            },
+        };
+        let Some(piece) = piece? else {
             let text = if reader.is_torn() { "unexpected EOF" } else { "EOF" };
             return Err(Refusal::new(Code::Internal, text).into());
         };
@@ -162,6 +166,7 @@ async fn read(
     if reader.is_torn() || (!body.is_end_stream() && next(body).await?.is_some()) {
         return Err(Refusal::new(Code::Internal, "a unary call has one message").into());
     }
+    share.as_mut().map_or(Ok(()), Share::arrive).map_err(Missed::Room)?;
     Ok(message)
 }
 

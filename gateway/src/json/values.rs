@@ -92,9 +92,10 @@ impl Values {
                 }
                 None => {}
             }
-            self.share.resize(self.objects.have.len()).inspect_err(|_| {
-                self.shared.meters.limits.arriving_bytes.increment(1);
-            })?;
+            self.share.resize(self.objects.have.len()).map_err(|why| self.shared.no_room(why))?;
+            if let Poll::Ready(why) = self.share.poll_lost(cx) {
+                return Poll::Ready(Err(self.shared.no_room(why)));
+            }
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {

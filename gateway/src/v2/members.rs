@@ -178,7 +178,7 @@ async fn read(shared: &Shared, headers: &HeaderMap, upload: &mut Upload) -> Resu
         wrong(match error {
             BodyError::TooLarge => "http: request body too large".to_owned(),
             BodyError::TooSlow => "the body did not arrive in time".to_owned(),
-            BodyError::NoRoom => Fault::TooManyRequests.text().to_owned(),
+            BodyError::NoRoom(_) => Fault::TooManyRequests.text().to_owned(),
             BodyError::Broken => "unexpected EOF".to_owned(),
         })
     })?;

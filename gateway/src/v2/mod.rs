@@ -108,7 +108,7 @@ async fn read_body(shared: &Shared, upload: &mut Upload) -> (Form, Option<String
         Ok(body) => return Form::parse(&body),
         Err(BodyError::TooLarge) => "http: POST too large",
         Err(BodyError::TooSlow) => "the body did not arrive in time",
-        Err(BodyError::NoRoom) => Fault::TooManyRequests.text(),
+        Err(BodyError::NoRoom(_)) => Fault::TooManyRequests.text(),
         Err(BodyError::Broken) => "unexpected EOF",
     };
     (Form::default(), Some(cause.to_owned()))

@@ -79,6 +79,38 @@ async fn calls_arrive_typed_and_answers_come_back() {
 }
 
 #[tokio::test]
+async fn calls_under_way_have_a_limit_and_each_connection_gets_one() {
+    const CALLS_MAX: usize = 3;
+    let door = Door::open(Limits { calls_max: CALLS_MAX, ..Limits::default() }).await;
+    let crowded = KvClient::new(channel(&door).await);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..=CALLS_MAX {
+        let mut kv = crowded.clone();
+        waiting.spawn(async move { kv.put(put("gate", 1)).await });
+    }
+    let is_full = || door.fake.seen.lock().len() > CALLS_MAX;
+    while !is_full() {
+        tokio::task::yield_now().await;
+    }
+    let refusal = crowded.clone().put(put("one more", 1)).await.expect_err("it is one too many");
+    assert_eq!(code_and_text(&refusal), (Code::ResourceExhausted, "etcdserver: too many requests"));
+    // Others, who have one call each, do not feel it.
+    KvClient::new(channel(&door).await).put(put("other", 1)).await.expect("it is served");
+    let request =
+        "POST /v3/kv/put HTTP/1.1\r\nConnection: close\r\nContent-Length: 14\r\n\r\n{\"key\":\"YQ==\"}";
+    let answer = door.exchange(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    door.fake.gate.add_permits(waiting.len());
+    while let Some(answer) = waiting.join_next().await {
+        answer.expect("no panic").expect("it was only slow");
+    }
+    crowded.clone().put(put("one more", 1)).await.expect("there is room again");
+    let metrics = door.registry.render();
+    assert!(metrics.contains("kvorum_gateway_limits_total{limit=\"calls\"} 1"), "{metrics}");
+    door.close().await;
+}
+
+#[tokio::test]
 async fn refusals_have_etcds_codes_and_texts() {
     let door = Door::open(Limits::default()).await;
     let channel = channel(&door).await;

@@ -158,6 +158,41 @@ async fn bodies_that_do_not_end_have_so_much_room_together() {
 }
 
 #[tokio::test]
+async fn who_trickles_gives_way_to_who_needs_room() {
+    let limits = Limits {
+        arriving_bytes_max: 10_000,
+        arriving_patience: Duration::ZERO,
+        discard_time_max: Duration::from_millis(50),
+        body_time_max: Duration::from_mins(5),
+        ..Limits::default()
+    };
+    let door = Door::open(limits).await;
+    let head = b"POST /v3/kv/put HTTP/1.1\r\nContent-Length: 9000\r\nConnection: close\r\n\r\n";
+    let mut slow = door.connect().await;
+    slow.write_all(&[&head[..], &[b' '; 8000]].concat()).await.expect("the kernel takes it");
+    // Whoever is asked afterwards sees that it has come.
+    for _ in 0..3 {
+        let mut health = door.connect().await;
+        health.write_all(HEALTH).await.expect("the kernel takes it");
+        healthy(&mut health).await;
+    }
+    let mut quick = door.connect().await;
+    let request = br#"{"key":"YQ=="}"#;
+    quick.write_all(&[&head[..], &[b' '; 900]].concat()).await.expect("the kernel takes it");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.expect("text");
+    assert!(answer.starts_with("HTTP/1.1 429 ") && answer.contains("too many requests"), "{answer}");
+    let rest = [&request[..], &vec![b' '; 9000 - 900 - request.len()]].concat();
+    quick.write_all(&rest).await.expect("the kernel takes it");
+    let mut answer = String::new();
+    quick.read_to_string(&mut answer).await.expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let metrics = door.registry.render();
+    assert!(metrics.contains("kvorum_gateway_limits_total{limit=\"gave-way\"} 1"), "{metrics}");
+    door.close().await;
+}
+
+#[tokio::test]
 async fn at_shutdown_requests_in_flight_are_answered() {
     let door = Door::open(Limits::default()).await;
     let mut busy = door.connect().await;
