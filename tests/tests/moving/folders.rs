@@ -65,7 +65,8 @@ fn image_v2(address: SocketAddr) -> anyhow::Result<String> {
             body.replace_range(at..=at.saturating_add(end), "");
         }
         let index = reply.header("x-etcd-index").unwrap_or_default();
-        image.push_str(&format!("{target} {} {index} {body}\n", reply.status));
+        let line = format!("{target} {} {index} {body}\n", reply.status);
+        image.push_str(&line);
     }
     Ok(image)
 }
