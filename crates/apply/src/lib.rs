@@ -293,6 +293,16 @@ impl Machine {
 
     /// Applies a run of entries as one batch.
     pub fn apply<'e>(&mut self, run: impl IntoIterator<Item = &'e Entry>) -> Result<Applied, ApplyError> {
+        self.apply_until(run, None)
+    }
+
+    /// The same, up to the command that brings the v3 keyspace to the revision `end`: the rest of the run is left, also
+    /// that of its entry. Of a member that takes part nothing may be left.
+    pub fn apply_until<'e>(
+        &mut self,
+        run: impl IntoIterator<Item = &'e Entry>,
+        end: Option<Revision>,
+    ) -> Result<Applied, ApplyError> {
         let mut batch = self.store.batch();
         let mut writer = self.mvcc.begin();
         let mut position = self.position;
@@ -300,6 +310,9 @@ impl Machine {
         let mut fingerprint = self.fingerprint;
         let mut fingerprints = Vec::new();
         for entry in run {
+            if end.is_some_and(|end| writer.revision() >= end) {
+                break;
+            }
             if entry.index.0 != position.index.0 + 1 {
                 return Err(ApplyError::Gap { applied: position.index, got: entry.index });
             }
@@ -316,9 +329,14 @@ impl Machine {
                 leases: &self.leases,
                 auth: &self.auth,
             };
-            let done: Result<Vec<Outcome>, mvcc::WriteError> =
-                commands.into_iter().map(|signed| rooms.apply(signed, &mut batch)).collect();
-            let done = done.map_err(|source| ApplyError::Mvcc { index: entry.index, source })?;
+            let mut done = Vec::with_capacity(commands.len());
+            for signed in commands {
+                if end.is_some_and(|end| rooms.writer.revision() >= end) {
+                    break;
+                }
+                let outcome = rooms.apply(signed, &mut batch);
+                done.push(outcome.map_err(|source| ApplyError::Mvcc { index: entry.index, source })?);
+            }
             fingerprint = fingerprint.after(entry.index, entry.term, &entry.data, &done);
             fingerprints.push(fingerprint);
             outcomes.push(done);

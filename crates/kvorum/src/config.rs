@@ -55,6 +55,8 @@ pub struct Config {
     pub enable_v2: bool,
     /// v2 shows v3's keys below this prefix.
     pub v2_bridge_prefix: Option<String>,
+    /// What is kept for the day on which all is lost.
+    pub backups: Option<server::Backups>,
     /// What a request may cost.
     pub limits: Limits,
     /// How often a leader shows that it lives.
@@ -199,6 +201,12 @@ pub enum ConfigError {
     /// A view for nobody.
     #[error("--v2-bridge-prefix requires --enable-v2")]
     BridgeWithoutV2,
+    /// Snapshots for nowhere.
+    #[error("--{0} requires --snapshot-dir or --archive-dir")]
+    NoBackupFolder(&'static str),
+    /// None would be left, or nothing else be done.
+    #[error("--snapshot-every must be at least 1s, and --snapshot-keep at least 1")]
+    BackupsTooFew,
     /// One setting under two names.
     #[error("cannot set --{older} and --{newer} at the same time, please use --{newer} only")]
     TwoNames {
@@ -268,6 +276,7 @@ impl Config {
             json_is_served: yes(settings, "enable-grpc-gateway"),
             enable_v2: yes(settings, "enable-v2"),
             v2_bridge_prefix: v2_bridge_prefix(settings)?,
+            backups: backups(settings)?,
             limits,
             heartbeat: Duration::from_millis(heartbeat),
             election: Duration::from_millis(election),
@@ -314,6 +323,21 @@ fn doors(settings: &Settings) -> gateway::Limits {
         times_by_method: settings.value("metrics") == "extensive",
         ..gateway::Limits::default()
     }
+}
+
+fn backups(settings: &Settings) -> Result<Option<server::Backups>, ConfigError> {
+    let folder = |flag| Some(settings.value(flag)).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let archive = folder("archive-dir");
+    let Some(snapshots) = folder("snapshot-dir").or_else(|| archive.clone()) else {
+        let alone = ["snapshot-every", "snapshot-keep"].into_iter().find(|flag| settings.is_given(flag));
+        return alone.map_or(Ok(None), |flag| Err(ConfigError::NoBackupFolder(flag)));
+    };
+    let every = parse_time(settings.value("snapshot-every")).expect(CHECKED);
+    let keep = size(settings, "snapshot-keep");
+    if every < Duration::from_secs(1) || keep == 0 {
+        return Err(ConfigError::BackupsTooFew);
+    }
+    Ok(Some(server::Backups { snapshots, every, keep, archive }))
 }
 
 fn v2_bridge_prefix(settings: &Settings) -> Result<Option<String>, ConfigError> {

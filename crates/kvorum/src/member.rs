@@ -318,6 +318,7 @@ fn server_config(
         log_bytes_kept: LOG_BYTES_KEPT,
         tokens,
         bcrypt_cost: crate::tokens::bcrypt_cost(config),
+        backups: config.backups.clone(),
         clock: Arc::new(SystemClock),
         registry,
     }

@@ -15,7 +15,7 @@ use types::Revision;
 use wal::{HardState, Identity, Wal};
 
 use crate::source::Form;
-use crate::{Plan, Source, SourceError};
+use crate::{Archive, ArchiveError, Plan, Replayed, Source, SourceError};
 
 /// Where the folder is made, below the data folder, until it is whole.
 const DRAFT: &str = "restore.tmp";
@@ -46,6 +46,8 @@ pub enum Origin {
     Kvorum(ArchiveHead),
     /// etcd: what it holds goes up to this entry of its log.
     Etcd(Position),
+    /// We, and an archive led on from there.
+    Replayed(ArchiveHead, Replayed),
 }
 
 impl Origin {
@@ -54,6 +56,7 @@ impl Origin {
         match self {
             Self::Kvorum(head) => Position { index: head.id.index, term: head.id.term },
             Self::Etcd(position) => *position,
+            Self::Replayed(_, replayed) => replayed.position,
         }
     }
 }
@@ -94,6 +97,12 @@ pub enum RestoreError {
     /// What is in that.
     #[error("cannot make a database of etcd's data folder")]
     Take(#[from] etcdfolder::TakeError),
+    /// An archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// What is in an archive.
+    #[error("cannot apply what is in the archive")]
+    Apply(#[from] apply::ApplyError),
     /// It cannot be handed on.
     #[error("the snapshot cannot found a cluster")]
     Refound(#[from] RefoundError),
@@ -113,16 +122,23 @@ pub enum RestoreError {
     },
 }
 
-/// Makes the data folder of `plan` out of `source`.
-pub fn restore(source: &mut Source, plan: &Plan) -> Result<Restored, RestoreError> {
+/// Makes the data folder of `plan` out of `source`, and of what an archive has behind it.
+pub fn restore(
+    source: &mut Source,
+    archive: Option<&Archive>,
+    plan: &Plan,
+) -> Result<Restored, RestoreError> {
     let is_new = check_free(&plan.data_dir)?;
     match source.form() {
         Form::Archive => drop(source.pass(|archive| verify(archive))?),
         Form::Bolt => source.check_bolt(plan.skip_hash_check)?,
     }
-    make_or_leave(is_new, plan, |received| match source.form() {
-        Form::Archive => take_archive(source, received, plan),
-        Form::Bolt => source.take_bolt(received),
+    make_or_leave(is_new, plan, |received| {
+        let origin = match source.form() {
+            Form::Archive => take_archive(source, received, plan)?,
+            Form::Bolt => source.take_bolt(received)?,
+        };
+        archive.map_or(Ok(origin), |archive| archive.replay(received, origin, &source.sight))
     })
 }
 

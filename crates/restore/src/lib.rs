@@ -11,9 +11,11 @@ mod bolt_file;
 mod digest;
 mod founding;
 mod plan;
+mod replay;
 mod source;
 
 pub use digest::{Digest, DigestError, digest};
 pub use founding::{Origin, RestoreError, Restored, restore, restore_folder};
 pub use plan::{Plan, PlanError};
+pub use replay::{Archive, ArchiveError, Goal, Replayed};
 pub use source::{Sight, Source, SourceError};

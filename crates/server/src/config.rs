@@ -1,5 +1,6 @@
 //! What a member must be told, its folder apart. Words have been parsed; nothing here is read from the environment.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,19 @@ pub enum Beginning {
     Found,
     /// It joins a cluster that knows it already, with an empty log.
     Join,
+}
+
+/// Where a member writes snapshots and an archive by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backups {
+    /// Where snapshots go.
+    pub snapshots: PathBuf,
+    /// How old the newest one becomes.
+    pub every: Duration,
+    /// How many of this member's stay; at least one.
+    pub keep: usize,
+    /// Where all that is applied goes, if it does.
+    pub archive: Option<PathBuf>,
 }
 
 /// See the module.
@@ -82,6 +96,8 @@ pub struct Config {
     pub tokens: Arc<Tokens>,
     /// The work that the hash of a new password costs: two to this power.
     pub bcrypt_cost: u32,
+    /// What is kept for the day on which all is lost, if anything is.
+    pub backups: Option<Backups>,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where this member's metrics go.

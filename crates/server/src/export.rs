@@ -22,6 +22,7 @@ use store::{Options, Store};
 use telemetry::Histogram;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use types::{ClusterId, MemberId};
 
 use crate::member::{House, Member};
 use crate::rooms::Rooms;
@@ -62,10 +63,10 @@ struct Export {
 }
 
 /// A copy of the database, which is there for as long as this, and what is known of the file that it will be.
-struct Copy {
+pub(crate) struct Copy {
     // Before its files.
     store: Store,
-    head: ArchiveHead,
+    pub(crate) head: ArchiveHead,
     measured: Measured,
     _files: ArchiveFiles,
 }
@@ -81,7 +82,8 @@ impl Member {
         let folder = folder.join(format!("{}.operator", self.exports.next.fetch_add(1, Ordering::Relaxed)));
         let began = Instant::now();
         let (rooms, header) = (self.house.wing.enter(), self.header_at(self.revision()));
-        let making = tokio::task::spawn_blocking(move || make(&rooms, folder, header));
+        let making =
+            tokio::task::spawn_blocking(move || make(&rooms, folder, (header.cluster, header.member)));
         let copy = making.await.map_err(|_| Fault::Stopped)?.map_err(|reason| broken(&reason))?;
         let (head, bytes) = (copy.head, copy.measured.bytes());
         tracing::info!(
@@ -105,7 +107,12 @@ impl Member {
     }
 }
 
-fn make(rooms: &Rooms, folder: PathBuf, header: Header) -> Result<Copy, String> {
+/// Copies the database as files into `folder`, which is not there.
+pub(crate) fn make(
+    rooms: &Rooms,
+    folder: PathBuf,
+    (cluster, member): (ClusterId, MemberId),
+) -> Result<Copy, String> {
     let copied = rooms.store.checkpoint(&folder).map_err(|error| chain(&error));
     // From here on the folder goes with its list, whatever fails.
     let files = ArchiveFiles::take(folder).map_err(|error| chain(&error));
@@ -116,7 +123,7 @@ fn make(rooms: &Rooms, folder: PathBuf, header: Header) -> Result<Copy, String> 
     let position = Position::load(&store).map_err(|error| chain(&error))?.unwrap_or_default();
     let revision = mvcc::revision_in(&store).map_err(|error| chain(&error))?;
     let id = SnapshotId { index: position.index, term: position.term };
-    let head = ArchiveHead { cluster: header.cluster, member: header.member, id, revision };
+    let head = ArchiveHead { cluster, member, id, revision };
     let (_, measured) = etcdfile::write(&store, &head, Writer::measure()).map_err(|error| chain(&error))?;
     Ok(Copy { store, head, measured, _files: files })
 }
@@ -130,12 +137,43 @@ impl Copy {
     }
 
     fn write(&self, sender: &Sender<Result<Bytes, String>>) -> Result<(), String> {
-        let pieces = Pieces { sender, piece: BytesMut::new(), sum: Sha256::new() };
-        let file = Writer::begin(pieces, self.measured).map_err(|error| chain(&error))?;
-        let (mut pieces, _) =
-            etcdfile::write(&self.store, &self.head, file).map_err(|error| chain(&error))?;
-        let sum = std::mem::take(&mut pieces.sum).finalize();
-        pieces.send(Bytes::copy_from_slice(&sum)).map_err(|error| error.to_string())
+        let pieces = self.write_to(Pieces { sender, piece: BytesMut::new() })?;
+        debug_assert!(pieces.piece.is_empty(), "the last piece is on its way");
+        Ok(())
+    }
+
+    /// How long the file will be, without its checksum.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.measured.bytes()
+    }
+
+    /// Writes the whole file, with its checksum behind it.
+    pub(crate) fn write_to<W: Write>(&self, sink: W) -> Result<W, String> {
+        let summed = Summed { sink, sum: Sha256::new() };
+        let file = Writer::begin(summed, self.measured).map_err(|error| chain(&error))?;
+        let (summed, _) = etcdfile::write(&self.store, &self.head, file).map_err(|error| chain(&error))?;
+        let Summed { mut sink, sum } = summed;
+        let wrote = sink.write_all(&sum.finalize()).and_then(|()| sink.flush());
+        wrote.map_err(|error| error.to_string())?;
+        Ok(sink)
+    }
+}
+
+/// What goes through is in the checksum.
+struct Summed<W> {
+    sink: W,
+    sum: Sha256,
+}
+
+impl<W: Write> Write for Summed<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.sink.write(bytes)?;
+        self.sum.update(bytes.get(..taken).unwrap_or_default());
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 
@@ -143,7 +181,6 @@ impl Copy {
 struct Pieces<'a> {
     sender: &'a Sender<Result<Bytes, String>>,
     piece: BytesMut,
-    sum: Sha256,
 }
 
 impl Pieces<'_> {
@@ -156,7 +193,6 @@ impl Write for Pieces<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let room = PIECE_BYTES_MAX - self.piece.len();
         let taken = bytes.get(..room.min(bytes.len())).unwrap_or_default();
-        self.sum.update(taken);
         self.piece.extend_from_slice(taken);
         if self.piece.len() == PIECE_BYTES_MAX {
             self.flush()?;

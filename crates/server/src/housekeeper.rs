@@ -125,6 +125,7 @@ impl Keeper<'_> {
         if let Some(position) = flushed {
             let is_alone = rooms.members.list().len() == 1;
             let end = if is_alone { position.index } else { self.end_for_others(position.index) };
+            let end = end.min(self.house.shared.archived());
             if end > self.released {
                 self.released = end;
                 self.house.driver.release(end);

@@ -48,11 +48,13 @@ mod fetch;
 mod integrity;
 mod site;
 
+mod archivist;
 mod courier;
 mod housekeeper;
 mod lessor;
 mod office;
 mod post;
+mod saver;
 mod timekeeper;
 
 mod counting;
@@ -61,7 +63,7 @@ mod tally;
 mod work;
 
 pub use alone::AloneError;
-pub use config::{Beginning, Config};
+pub use config::{Backups, Beginning, Config};
 pub use member::Member;
 pub use shared::End;
 pub use start::StartError;

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     elected_ms: AtomicU64,
     applied_bytes: AtomicU64,
     released: AtomicU64,
+    // All ones where there is no archive.
+    archived: AtomicU64,
     end: watch::Sender<Option<End>>,
     stopping: watch::Sender<bool>,
     // The same as `leader`, for those who wait for another.
@@ -73,6 +75,7 @@ impl Shared {
             elected_ms: AtomicU64::new(0),
             applied_bytes: AtomicU64::new(0),
             released: AtomicU64::new(0),
+            archived: AtomicU64::new(u64::MAX),
             end: watch::Sender::new(None),
             stopping: watch::Sender::new(false),
             led: watch::Sender::new(MemberId(0)),
@@ -105,6 +108,16 @@ impl Shared {
     #[cfg(test)]
     pub(crate) fn released(&self) -> Index {
         Index(self.released.load(Ordering::Relaxed))
+    }
+
+    /// The log behind this entry is still needed for the archive.
+    pub(crate) fn archived(&self) -> Index {
+        Index(self.archived.load(Ordering::Acquire))
+    }
+
+    /// `None` lets the log go, whatever is in the archive.
+    pub(crate) fn set_archived(&self, index: Option<Index>) {
+        self.archived.store(index.map_or(u64::MAX, |index| index.0), Ordering::Release);
     }
 
     pub(crate) fn set_released(&self, index: Index) {

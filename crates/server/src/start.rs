@@ -12,11 +12,12 @@ use store::{Store, StoreError};
 use tokio::sync::Semaphore;
 use transport::Transport;
 use types::{ClusterId, Index, MemberId, MemberRecord};
-use wal::Wal;
+use wal::{Wal, WalReader};
 
 use crate::admission::Admission;
 use crate::alone::AloneError;
 use crate::applier::{Applier, Parts};
+use crate::archivist::{Archivist, ArchivistMeasures};
 use crate::asking::LARGE_READS_MAX;
 use crate::begin::{Begun, begin};
 use crate::bridging::Bridging;
@@ -37,6 +38,7 @@ use crate::office::Clerk;
 use crate::passwords::{self, Passwords};
 use crate::post::Letterbox;
 use crate::rooms::{Rooms, Wing};
+use crate::saver::{Saver, SaverMeasures, Signals};
 use crate::shared::{REMOVED, Shared};
 use crate::site::Site;
 use crate::ticket::{ReadTicket, WriteTicket};
@@ -184,7 +186,8 @@ impl Member {
         let window = Arc::new(Window::new(config.watch_limits(), machine.mvcc(), &shared, config.election));
         let keeper = keeper(config);
         let (inquiries, inquired) = courier::inquiries();
-        let inherited = Inherited::of(&wal.reader(), machine.position().index, config.log_bytes_kept);
+        let log = wal.reader();
+        let inherited = Inherited::of(&log, machine.position().index, config.log_bytes_kept);
         let bridging = Arc::new(Bridging::new(config.v2_bridge_prefix.as_deref(), Arc::clone(&config.clock)));
         bridging.announce(&wing.look());
         let waits = Arc::new(Waits::new(Arc::clone(&bridging)));
@@ -244,6 +247,7 @@ impl Member {
         config.peers.spawn(served);
         let member = Arc::new(Self::assemble(config, ground, Made { house, window, applier }));
         member.start_threads(config, inherited)?;
+        member.start_backups(config, log)?;
         Ok(member)
     }
 
@@ -315,6 +319,44 @@ impl Member {
             Arc::clone(&self.applier),
         );
         threads.push(named("errands").spawn(move || errand::run(me, &house, &depot, &applier, &errands))?);
+        Ok(())
+    }
+
+    /// Snapshots by themselves and the archive, as far as somebody wants them.
+    fn start_backups(&self, config: &Config, log: WalReader) -> Result<(), StartError> {
+        let Some(backups) = &config.backups else { return Ok(()) };
+        let Some(snap) = self.depot.folder() else { return Ok(()) };
+        let mut threads = self.threads.lock();
+        let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let signals = Arc::new(Signals::default());
+        if let Some(folder) = &backups.archive {
+            // Until it was looked at how far the archive goes.
+            self.house.shared.set_archived(Some(Index(0)));
+            let archivist = Archivist {
+                house: Arc::clone(&self.house),
+                log,
+                folder: folder.clone(),
+                cluster: self.cluster,
+                member: self.id,
+                clock: Arc::clone(&self.clock),
+                measures: ArchivistMeasures::new(&config.registry),
+                signals: Arc::clone(&signals),
+            };
+            let chores = Arc::clone(&self.chores);
+            threads.push(named("archive").spawn(move || archivist.run(&chores))?);
+        }
+        let saver = Saver {
+            house: Arc::clone(&self.house),
+            snap: snap.to_owned(),
+            backups: backups.clone(),
+            cluster: self.cluster,
+            member: self.id,
+            clock: Arc::clone(&self.clock),
+            measures: SaverMeasures::new(&config.registry),
+            signals,
+        };
+        let chores = Arc::clone(&self.chores);
+        threads.push(named("snapshots").spawn(move || saver.run(&chores))?);
         Ok(())
     }
 

@@ -69,6 +69,7 @@ fn config() -> Config {
         log_bytes_kept: 64 << 20,
         tokens: Arc::new(Tokens::Simple(Simple::new(Duration::from_mins(5)))),
         bcrypt_cost: 4,
+        backups: None,
         clock: Arc::new(SystemClock),
         registry: Registry::new(),
     }

@@ -61,7 +61,11 @@ impl House {
         let mut words = vec!["snapshot", "restore", &file];
         words.extend(flags.iter().map(String::as_str));
         words.extend(more);
-        self.tool(&words)?;
+        if let Err(refused) = self.tool(&words) {
+            // Nothing of it is worth keeping.
+            cluster.done()?;
+            return Err(refused);
+        }
         cluster.start_all()?;
         Ok(cluster)
     }

@@ -4,6 +4,7 @@
 //! docs/OPERATIONS.md tells an operator the same steps.
 
 mod changes;
+mod disaster;
 mod floods;
 mod house;
 mod init;

@@ -168,6 +168,22 @@ pub(super) static FLAGS: &[Flag] = &[
     flag(Member, "enable-v2", Bool, "true", "Serve the v2 API. On unless turned off, other than in etcd."),
     flag(
         Member,
+        "snapshot-dir",
+        Text,
+        "",
+        "A folder into which snapshots are written by themselves; without it --archive-dir, or none.",
+    ),
+    flag(Member, "snapshot-every", Duration, "1h0m0s", "How old the newest of these becomes."),
+    flag(Member, "snapshot-keep", Unsigned, "24", "How many of these stay."),
+    flag(
+        Member,
+        "archive-dir",
+        Text,
+        "",
+        "A folder into which all that is applied goes within a second, so that `kvorumctl snapshot restore\n--to-revision` and `--to-time` find it.",
+    ),
+    flag(
+        Member,
         "v2-bridge-prefix",
         Text,
         "",

@@ -3,8 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use restore::{Origin, Plan, RestoreError, Sight, Source, SourceError, restore, restore_folder};
+use restore::{
+    Archive, Goal, Origin, Plan, Replayed, RestoreError, Sight, Source, SourceError, restore, restore_folder,
+};
 use stdx::chain;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use types::Revision;
 
 use super::work::watched;
 use crate::failure::{Done, Failure, exit};
@@ -42,6 +47,17 @@ pub(crate) struct Restore {
     /// By how much the revision is raised, so that it is beyond all that clients have seen.
     #[arg(long, value_name = "N")]
     bump_revision: Option<u64>,
+    /// Goes on from the snapshot through what a member wrote with its --archive-dir; without a snapshot, from the newest in
+    /// that folder that is old enough.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "from_data_dir")]
+    archive_dir: Option<PathBuf>,
+    /// Goes on in the archive up to this revision.
+    #[arg(long, value_name = "N", requires = "archive_dir", conflicts_with = "to_time")]
+    to_revision: Option<u64>,
+    /// Goes on in the archive up to this time, as 2026-11-22T04:30:00Z; nothing later is there, and the last second before
+    /// may not be either.
+    #[arg(long, value_name = "TIME", requires = "archive_dir", value_parser = moment)]
+    to_time: Option<i64>,
     /// Takes the data folder of an etcd that has stopped, v2's tree and its log too, instead of a snapshot.
     #[arg(long, value_name = "FOLDER")]
     from_data_dir: Option<PathBuf>,
@@ -56,6 +72,7 @@ pub(crate) struct Restore {
 impl Restore {
     pub(crate) async fn run(self, _session: &Session) -> Done {
         let plan = self.plan()?;
+        let archive = self.archive();
         let sight = Sight::default();
         let (name, (done, plan)) = match (self.from_data_dir, self.args.as_slice()) {
             (Some(folder), []) => {
@@ -63,12 +80,16 @@ impl Restore {
                 let work = move || (restore_folder(&folder, log.as_deref(), &plan), plan);
                 (name, watched(0, sight, work).await?)
             }
-            (None, [name]) => {
-                let mut source =
-                    Source::open(Path::new(name), sight.clone()).map_err(|error| refused(&error))?;
+            (None, names @ ([] | [_])) => {
+                let path = match (names, &archive) {
+                    ([name], _) => PathBuf::from(name),
+                    (_, Some(archive)) => archive.base().map_err(|error| refused(&error))?,
+                    _ => return Err(Failure::arguments("snapshot restore requires exactly one argument")),
+                };
+                let mut source = Source::open(&path, sight.clone()).map_err(|error| refused(&error))?;
                 let bytes = source.bytes();
-                let work = move || (restore(&mut source, &plan), plan);
-                (name.clone(), watched(bytes * 2, sight, work).await?)
+                let work = move || (restore(&mut source, archive.as_ref(), &plan), plan);
+                (path.display().to_string(), watched(bytes * 2, sight, work).await?)
             }
             _ => return Err(Failure::arguments("snapshot restore requires exactly one argument")),
         };
@@ -80,23 +101,38 @@ impl Restore {
             error => refused(error),
         })?;
         let origin = match restored.origin {
-            Origin::Kvorum(head) => format!("cluster {}", head.cluster),
+            Origin::Kvorum(head) | Origin::Replayed(head, _) => format!("cluster {}", head.cluster),
             Origin::Etcd(_) => "etcd".to_owned(),
         };
+        let index = match restored.origin {
+            Origin::Replayed(head, _) => head.id.index,
+            other => other.position().index,
+        };
         say(&format!(
-            "restored {name}, which {origin} made at index {}, to {}: member {} of cluster {}, revision {}",
-            restored.origin.position().index,
+            "restored {name}, which {origin} made at index {index}, to {}: member {} of cluster {}, revision {}",
             plan.data_dir.display(),
             plan.member,
             plan.cluster,
             restored.revision,
         ));
+        if let Origin::Replayed(_, replayed) = restored.origin {
+            say(&told(replayed));
+        }
         if restored.alarms > 0 {
             say(
                 "hint: alarms are raised in the snapshot, and stay: `alarm list`, `alarm disarm` when all members run",
             );
         }
         Ok(())
+    }
+
+    fn archive(&self) -> Option<Archive> {
+        let goal = match (self.to_revision, self.to_time) {
+            (Some(revision), _) => Goal::Revision(Revision(revision)),
+            (None, Some(time)) => Goal::Time(time),
+            (None, None) => Goal::End,
+        };
+        self.archive_dir.clone().map(|folder| Archive { folder, goal })
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
@@ -128,6 +164,25 @@ impl Restore {
         let plan = plan.map_err(|error| refused(&error))?;
         Ok(Plan { leap: self.bump_revision, skip_hash_check: self.skip_hash_check, ..plan })
     }
+}
+
+/// How far the archive led.
+fn told(replayed: Replayed) -> String {
+    let index = replayed.position.index;
+    let when = replayed.wall_ns.and_then(|at| OffsetDateTime::from_unix_timestamp_nanos(at.into()).ok());
+    let when = when.and_then(|at| at.format(&Rfc3339).ok());
+    let end = if replayed.is_end { ", where the archive ends" } else { "" };
+    match when {
+        Some(when) => format!("the archive led on to index {index}, archived at {when}{end}"),
+        None => format!("the archive has nothing behind index {index} up to there"),
+    }
+}
+
+/// Nanoseconds since 1970-01-01 UTC.
+fn moment(text: &str) -> Result<i64, String> {
+    let time = OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|_| "a time is written as 2026-11-22T04:30:00Z".to_owned())?;
+    i64::try_from(time.unix_timestamp_nanos()).map_err(|_| "that time is too far away".to_owned())
 }
 
 /// What went wrong, and why.
