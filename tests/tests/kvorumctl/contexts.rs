@@ -5,10 +5,11 @@ use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::ensure;
 
-use crate::{NOBODY, run_with, stderr, stdout, url};
+use crate::{House, NOBODY, run_with, stderr, stdout};
 
 #[test]
 fn a_context_stands_for_flags_that_are_not_given() -> anyhow::Result<()> {
+    let house = House::start()?;
     let folder = tempfile::tempdir()?;
     let home = folder.path().display().to_string();
     let with = |words: &[&str], more: &[(&str, &str)]| {
@@ -17,7 +18,7 @@ fn a_context_stands_for_flags_that_are_not_given() -> anyhow::Result<()> {
         run_with(words, &variables)
     };
     let at = |words: &[&str]| with(words, &[]);
-    let (here, dead) = (format!("--endpoints={}", url()), format!("--endpoints={NOBODY}"));
+    let (here, dead) = (format!("--endpoints={}", house.url()), format!("--endpoints={NOBODY}"));
     let added = at(&[
         "context",
         "add",
@@ -67,5 +68,5 @@ fn a_context_stands_for_flags_that_are_not_given() -> anyhow::Result<()> {
     ensure!(gone.status.code() == Some(128), "and cannot be used: {gone:?}");
     let empty = at(&["context", "add", "nothing"])?;
     ensure!(empty.status.code() == Some(128), "a context keeps something: {empty:?}");
-    Ok(())
+    house.done()
 }

@@ -5,16 +5,17 @@ use ::tests::{Cluster, Program, Release, until};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use crate::{NOBODY, PATIENCE, cluster, run, run_with, stderr, stdout};
+use crate::{House, NOBODY, PATIENCE, run_with, stderr, stdout};
 
 #[test]
 fn keys_are_counted_below_each_prefix() -> anyhow::Result<()> {
-    let client = cluster().member(0).client()?;
+    let house = House::start()?;
+    let client = house.client()?;
     for (key, value) in [("/stat/a/1", "12345"), ("/stat/a/2", "1"), ("/stat/b/x/1", "1"), ("/stat/c", "")] {
         client.put(key, value)?;
     }
     client.put("/stat/a/1", "123456")?;
-    let json = run(&["keys", "stat", "--prefix", "/stat/", "-w", "json"])?;
+    let json = house.run(&["keys", "stat", "--prefix", "/stat/", "-w", "json"])?;
     let said: Value = serde_json::from_slice(&json.stdout).with_context(|| format!("{json:?}"))?;
     let groups = said["groups"].as_array().context("groups")?;
     let names: Vec<&str> = groups.iter().filter_map(|group| group["prefix"].as_str()).collect();
@@ -22,12 +23,12 @@ fn keys_are_counted_below_each_prefix() -> anyhow::Result<()> {
     let first = &groups[0];
     ensure!((first["keys"] == 2) && (first["valueBytes"] == 7) && (first["versions"] == 3), "{said}");
     ensure!((said["all"]["keys"] == 4) && (said["all"]["keyBytes"] == 36), "{said}");
-    let deeper = stdout(&run(&["keys", "stat", "--prefix", "/stat/", "--depth", "2", "--limit", "1"])?);
+    let deeper = stdout(&house.run(&["keys", "stat", "--prefix", "/stat/", "--depth", "2", "--limit", "1"])?);
     ensure!(
         deeper.lines().count() == 3 && deeper.contains("/stat/b/x/") != deeper.contains("/stat/a/1"),
         "{deeper}"
     );
-    Ok(())
+    house.done()
 }
 
 #[test]
@@ -105,12 +106,13 @@ fn a_lost_member_is_replaced(three: &mut Cluster, gone: usize, endpoints: &str) 
 
 #[test]
 fn top_shows_members_and_rates() -> anyhow::Result<()> {
-    let once = run(&["top", "--once"])?;
+    let house = House::start()?;
+    let once = house.run(&["top", "--once"])?;
     let said = stdout(&once);
     ensure!(once.status.success() && said.starts_with("revision ") && said.contains("leader"), "{once:?}");
     ensure!(!said.contains('\u{1b}'), "no colour and no cursor where no terminal is: {said}");
     ensure!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
-    let json = run(&["top", "--once", "-w", "json"])?;
+    let json = house.run(&["top", "--once", "-w", "json"])?;
     let said: Value = serde_json::from_slice(&json.stdout)?;
     ensure!(
         said["members"][0]["role"] == "leader" && said["members"][0]["putsPerSecond"].is_number(),
@@ -118,5 +120,5 @@ fn top_shows_members_and_rates() -> anyhow::Result<()> {
     );
     let nobody = run_with(&["--endpoints", NOBODY, "--command-timeout=1s", "top", "--once"], &[])?;
     ensure!(nobody.status.code() == Some(1), "{nobody:?}");
-    Ok(())
+    house.done()
 }

@@ -9,12 +9,11 @@ mod words;
 
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use ::tests::cluster::Settings;
+use ::tests::cluster::{Member, Settings};
 use ::tests::etcdctl::own as kvorumctl;
-use ::tests::{Cluster, Program};
+use ::tests::{Client, Cluster, Program};
 use anyhow::Context;
 
 /// How long something may take on a machine that is busy.
@@ -23,17 +22,36 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// An endpoint where nobody is.
 pub(crate) const NOBODY: &str = "http://127.0.0.1:1";
 
-/// One member for all tests of this program; each has a prefix of its own.
-pub(crate) fn cluster() -> &'static Cluster {
-    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
-    CLUSTER.get_or_init(|| {
-        let program = Program::kvorum().expect("the server was built");
-        Cluster::start(&Settings::new(&program, 1)).expect("it starts")
-    })
-}
+/// One member, which ends with its test.
+pub(crate) struct House(Cluster);
 
-pub(crate) fn url() -> String {
-    cluster().member(0).setup.client_url()
+impl House {
+    pub(crate) fn start() -> anyhow::Result<Self> {
+        Ok(Self(Cluster::start(&Settings::new(&Program::kvorum()?, 1))?))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.0.member(0).setup.client_url()
+    }
+
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        self.0.member(0).client()
+    }
+
+    /// The member, for who stops it for a while.
+    pub(crate) fn member(&self) -> &Member {
+        self.0.member(0)
+    }
+
+    /// kvorumctl against it.
+    pub(crate) fn run<W: AsRef<OsStr>>(&self, words: &[W]) -> anyhow::Result<Output> {
+        run_with(words, &[("ETCDCTL_ENDPOINTS", &self.url())])
+    }
+
+    /// All went well.
+    pub(crate) fn done(self) -> anyhow::Result<()> {
+        self.0.done()
+    }
 }
 
 /// kvorumctl with nothing in its environment but these variables.
@@ -41,11 +59,6 @@ pub(crate) fn run_with<W: AsRef<OsStr>>(words: &[W], variables: &[(&str, &str)])
     let mut command = Command::new(kvorumctl()?);
     command.env_clear().args(words).envs(variables.iter().copied()).stdin(Stdio::null());
     command.output().context("run kvorumctl")
-}
-
-/// kvorumctl against the member of this program.
-pub(crate) fn run<W: AsRef<OsStr>>(words: &[W]) -> anyhow::Result<Output> {
-    run_with(words, &[("ETCDCTL_ENDPOINTS", &url())])
 }
 
 pub(crate) fn stdout(output: &Output) -> String {

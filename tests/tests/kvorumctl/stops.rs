@@ -6,13 +6,12 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use ::tests::cluster::Settings;
 use ::tests::etcdctl::own as kvorumctl;
-use ::tests::{Cluster, Program, until};
+use ::tests::until;
 use anyhow::{Context, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{NOBODY, PATIENCE, cluster, run_with, stderr, url};
+use crate::{House, NOBODY, PATIENCE, run_with, stderr};
 
 /// Kvorumctl as it is begun from a terminal: Ctrl-C ends it.
 fn begin(words: &[&str]) -> anyhow::Result<Child> {
@@ -33,19 +32,6 @@ fn interrupt(child: Child) -> anyhow::Result<Output> {
     Ok(child.wait_with_output()?)
 }
 
-/// A member that says nothing, since it is stopped; and its URL.
-struct Frozen(Cluster);
-
-impl Frozen {
-    fn start() -> anyhow::Result<Self> {
-        Ok(Self(Cluster::start(&Settings::new(&Program::kvorum()?, 1))?))
-    }
-
-    fn url(&self) -> String {
-        self.0.member(0).setup.client_url()
-    }
-}
-
 /// What there is in a folder.
 fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
     let entries = fs::read_dir(folder)?;
@@ -56,12 +42,12 @@ fn names(folder: &Path) -> anyhow::Result<Vec<String>> {
 fn ctrl_c_says_what_was_done() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name).display().to_string();
-    let frozen = Frozen::start()?;
-    let client = frozen.0.member(0).client()?;
+    let (house, frozen) = (House::start()?, House::start()?);
+    let client = frozen.client()?;
     let revision = client.put("stop/a", "1")?;
     let endpoints = format!("--endpoints={}", frozen.url());
-    let export = format!("--endpoints={}", url());
-    cluster().member(0).client()?.put("stop/b", "2")?;
+    let export = format!("--endpoints={}", house.url());
+    house.client()?.put("stop/b", "2")?;
     let lines = file("in.jsonl");
     ensure!(
         run_with(&[&export, "export", "--prefix=stop/", &lines], &[])?.status.success(),
@@ -93,7 +79,7 @@ fn ctrl_c_says_what_was_done() -> anyhow::Result<()> {
     ensure!(client.list("/etcdctl-check-perf/")?.kvs.is_empty(), "and they are");
 
     // The others wait for a member that does not answer any more.
-    frozen.0.member(0).pause()?;
+    frozen.member().pause()?;
     let (saved, exported) = (file("save.db"), file("out.jsonl"));
     let cases: [(&[&str], &str, i32); 7] = [
         (&["snapshot", "save", &saved], "nothing was saved", 5),
@@ -102,7 +88,7 @@ fn ctrl_c_says_what_was_done() -> anyhow::Result<()> {
         (&["keys", "stat"], "nothing is shown", 130),
         (&["defrag"], "defrag stopped: finished: none; ", 130),
         (&["migrate", "--prefix=v2/"], "migrate stopped: 0 keys are written", 130),
-        (&["make-mirror", &url()], "make-mirror stopped: 0 keys written", 130),
+        (&["make-mirror", &house.url()], "make-mirror stopped: 0 keys written", 130),
     ];
     for (words, sentence, status) in cases {
         let all: Vec<&str> =
@@ -118,8 +104,9 @@ fn ctrl_c_says_what_was_done() -> anyhow::Result<()> {
         );
         ensure!(names(folder.path())? == ["in.jsonl"], "{words:?} leaves {:?}", names(folder.path())?);
     }
-    frozen.0.member(0).resume()?;
-    frozen.0.done()
+    frozen.member().resume()?;
+    house.done()?;
+    frozen.done()
 }
 
 /// Whether a process has a connection by TCP: it got as far as its work.
@@ -140,11 +127,14 @@ fn connected(id: u32) -> bool {
 
 #[test]
 fn a_dead_endpoint_is_named() -> anyhow::Result<()> {
+    let house = House::start()?;
     let folder = tempfile::tempdir()?;
     let file = |name: &str| folder.path().join(name).display().to_string();
     let lines = file("in.jsonl");
     ensure!(
-        run_with(&["--endpoints", &url(), "export", "--prefix=nothing/", &lines], &[])?.status.success(),
+        run_with(&["--endpoints", &house.url(), "export", "--prefix=nothing/", &lines], &[])?
+            .status
+            .success(),
         "an empty one"
     );
     fs::write(&lines, fs::read_to_string(&lines)?)?;
@@ -178,20 +168,21 @@ fn a_dead_endpoint_is_named() -> anyhow::Result<()> {
     kill_process(Pid::from_child(&watch), Signal::INT)?;
     let last = lines.map_while(Result::ok).last().unwrap_or_default();
     ensure!(watch.wait()?.code() == Some(130) && last == "watch stopped: nothing has happened", "{last}");
-    Ok(())
+    house.done()
 }
 
 /// A limit for files stands for the end of the disk: it needs no right to mount.
 #[test]
 fn a_full_disk_leaves_no_half_file() -> anyhow::Result<()> {
-    let client = cluster().member(0).client()?;
+    let house = House::start()?;
+    let client = house.client()?;
     let large = "x".repeat(100_000);
     for number in 0..5 {
         client.put(&format!("full/{number}"), &large)?;
     }
     let folder = tempfile::tempdir()?;
     for words in ["export --prefix=full/ file", "snapshot save file"] {
-        let line = format!("trap '' XFSZ; ulimit -f 64; exec \"$0\" --endpoints={} {words}", url());
+        let line = format!("trap '' XFSZ; ulimit -f 64; exec \"$0\" --endpoints={} {words}", house.url());
         let said =
             Command::new("sh").args(["-c", &line]).arg(kvorumctl()?).current_dir(folder.path()).output()?;
         let text = stderr(&said);
@@ -202,8 +193,8 @@ fn a_full_disk_leaves_no_half_file() -> anyhow::Result<()> {
             names(folder.path())?
         );
     }
-    let line = format!("exec \"$0\" --endpoints={} export --prefix=full/ > /dev/full", url());
+    let line = format!("exec \"$0\" --endpoints={} export --prefix=full/ > /dev/full", house.url());
     let said = Command::new("sh").args(["-c", &line]).arg(kvorumctl()?).output()?;
     ensure!(said.status.code() == Some(6) && stderr(&said).contains("No space left"), "{said:?}");
-    Ok(())
+    house.done()
 }

@@ -5,11 +5,12 @@ use std::io::Write as _;
 
 use anyhow::{Context, ensure};
 
-use crate::{cluster, run, stderr, stdout};
+use crate::{House, stderr, stdout};
 
 #[test]
 fn what_is_exported_comes_back() -> anyhow::Result<()> {
-    let client = cluster().member(0).client()?;
+    let house = House::start()?;
+    let client = house.client()?;
     for number in 0..450 {
         client.put(&format!("out/{number:04}"), &format!("value {number}"))?;
     }
@@ -17,10 +18,13 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let bytes = folder.path().join("bytes");
     fs::write(&bytes, b"\xff\x00\n")?;
-    ensure!(run(&["put", "out/words", "two\nlines \"quoted\""])?.status.success(), "a value with a line end");
+    ensure!(
+        house.run(&["put", "out/words", "two\nlines \"quoted\""])?.status.success(),
+        "a value with a line end"
+    );
     let revision = client.put("out/last", "x")?;
     let file = path("out.jsonl");
-    let done = run(&["export", "--prefix", "out/", &file])?;
+    let done = house.run(&["export", "--prefix", "out/", &file])?;
     ensure!(done.status.success() && stderr(&done).contains("exported 452 keys"), "{done:?}");
     ensure!(fs::read_dir(folder.path())?.count() == 2, "nothing else is left");
 
@@ -28,7 +32,7 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
     client.put("out/more", "x")?;
     client.put("out/0007", "other")?;
     client.delete("out/0008")?;
-    let rehearsed = run(&["import", "--dry-run", "--delete", &file])?;
+    let rehearsed = house.run(&["import", "--dry-run", "--delete", &file])?;
     let said = stdout(&rehearsed);
     for line in [
         "~ \"out/0007\"",
@@ -42,14 +46,14 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
         !said.contains("value") && client.get("out/0007")?.as_deref() == Some("other"),
         "it tells no value and changes nothing"
     );
-    let done = run(&["import", "--delete", "-w", "json", &file])?;
+    let done = house.run(&["import", "--delete", "-w", "json", &file])?;
     let report: serde_json::Value = serde_json::from_slice(&done.stdout)?;
     ensure!((report["created"] == 1) && (report["updated"] == 1) && (report["deleted"] == 1), "{report}");
     ensure!(
         client.get("out/0007")?.as_deref() == Some("value 7") && client.get("out/more")?.is_none(),
         "as it was"
     );
-    let again = run(&["import", "--delete", &file])?;
+    let again = house.run(&["import", "--delete", &file])?;
     ensure!(stdout(&again).starts_with("0 keys were created, 0 updated, 0 deleted; 452 are"), "{again:?}");
 
     // More than a piece, and the same as in one.
@@ -58,33 +62,46 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
     }
     let (whole, pieces) = (["get", "out/", "--prefix"], ["get", "out/", "--prefix", "--stream"]);
     ensure!(
-        stdout(&run(&whole)?) == stdout(&run(&pieces)?) && run(&pieces)?.status.success(),
+        stdout(&house.run(&whole)?) == stdout(&house.run(&pieces)?) && house.run(&pieces)?.status.success(),
         "pieces make the whole"
     );
-    let some =
-        run(&["get", "out/", "--prefix", "--stream", "--limit", "1100", "--keys-only", "-w", "jsonl"])?;
+    let some = house.run(&[
+        "get",
+        "out/",
+        "--prefix",
+        "--stream",
+        "--limit",
+        "1100",
+        "--keys-only",
+        "-w",
+        "jsonl",
+    ])?;
     ensure!(stdout(&some).lines().count() == 1100, "as many as are wanted");
-    ensure!(run(&["del", "out/more/", "--prefix"])?.status.success(), "they go again");
+    ensure!(house.run(&["del", "out/more/", "--prefix"])?.status.success(), "they go again");
 
     // Under another prefix, and as it was at a revision.
-    ensure!(run(&["import", "--prefix", "out/", "--dest-prefix", "in/", &file])?.status.success(), "a copy");
+    ensure!(
+        house.run(&["import", "--prefix", "out/", "--dest-prefix", "in/", &file])?.status.success(),
+        "a copy"
+    );
     ensure!(client.list("in/")?.kvs.len() == 452, "of all of it");
     ensure!(client.get("in/words")?.as_deref() == Some("two\nlines \"quoted\""), "to the byte");
-    let old = run(&["export", "--prefix", "out/", "--rev", &(revision - 1).to_string()])?;
+    let old = house.run(&["export", "--prefix", "out/", "--rev", &(revision - 1).to_string()])?;
     ensure!(
         stdout(&old).lines().count() == 451 + 2 && !stdout(&old).contains("out/last"),
         "one key less, and two lines"
     );
-    Ok(())
+    house.done()
 }
 
 #[test]
 fn a_file_that_is_damaged_or_not_whole_is_refused() -> anyhow::Result<()> {
-    let client = cluster().member(0).client()?;
+    let house = House::start()?;
+    let client = house.client()?;
     for number in 0..5 {
         client.put(&format!("torn/{number}"), "x")?;
     }
-    let whole = stdout(&run(&["export", "--prefix", "torn/"])?);
+    let whole = stdout(&house.run(&["export", "--prefix", "torn/"])?);
     client.delete("torn/0")?;
     let folder = tempfile::tempdir()?;
     let lines: Vec<&str> = whole.lines().collect();
@@ -110,10 +127,10 @@ fn a_file_that_is_damaged_or_not_whole_is_refused() -> anyhow::Result<()> {
     for (reason, text) in cases {
         let path = folder.path().join("file");
         fs::File::create(&path)?.write_all(text.as_bytes())?;
-        let refused = run(&["import", &path.display().to_string()])?;
+        let refused = house.run(&["import", &path.display().to_string()])?;
         let said = stderr(&refused);
         ensure!(refused.status.code() == Some(3) && said.contains(reason), "{reason}: {refused:?}");
         ensure!(client.get("torn/0")?.is_none(), "{reason}: nothing was imported");
     }
-    Ok(())
+    house.done()
 }
