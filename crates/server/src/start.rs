@@ -243,11 +243,9 @@ impl Member {
             Arc::new(Courier::new(Arc::clone(&transport), Arc::clone(&shared), config.peers.clone()));
         let house = House { driver, wing, shared, transport, waits, bridging, keeper, courier, doorkeeper };
         let house = Arc::new(house);
-        let served = courier::serve(Arc::downgrade(&house), Arc::clone(&house.shared), id, inquired);
-        config.peers.spawn(served);
+        config.peers.spawn(courier::serve(Arc::downgrade(&house), Arc::clone(&house.shared), id, inquired));
         let member = Arc::new(Self::assemble(config, ground, Made { house, window, applier }));
-        member.start_threads(config, inherited)?;
-        member.start_backups(config, log)?;
+        member.start_threads(config, inherited, log)?;
         Ok(member)
     }
 
@@ -283,7 +281,8 @@ impl Member {
         }
     }
 
-    fn start_threads(&self, config: &Config, inherited: Inherited) -> Result<(), StartError> {
+    fn start_threads(&self, config: &Config, inherited: Inherited, log: WalReader) -> Result<(), StartError> {
+        self.start_backups(config, log)?;
         let mut threads = self.threads.lock();
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let applier = Arc::clone(&self.applier);
