@@ -30,8 +30,6 @@ pub(crate) enum Body {
         data: Option<Bytes>,
         /// gRPC's `grpc-status: 0` follows the data.
         ok_follows: bool,
-        /// What it holds while it is not taken, if it is not small.
-        share: Option<Share>,
     },
     /// It comes as it is made.
     Streamed(Box<Streamed>),
@@ -41,7 +39,7 @@ pub(crate) enum Body {
 
 impl Default for Body {
     fn default() -> Self {
-        Self::Whole { data: None, ok_follows: false, share: None }
+        Self::Whole { data: None, ok_follows: false }
     }
 }
 
@@ -49,26 +47,25 @@ impl Body {
     /// These bytes and no more.
     pub(crate) fn of(data: impl Into<Bytes>) -> Self {
         let data: Bytes = data.into();
-        Self::Whole { data: (!data.is_empty()).then_some(data), ok_follows: false, share: None }
+        Self::Whole { data: (!data.is_empty()).then_some(data), ok_follows: false }
     }
 
     /// A gRPC message, framed already, and that all is well.
     pub(crate) fn message(framed: Bytes) -> Self {
-        Self::Whole { data: Some(framed), ok_follows: true, share: None }
+        Self::Whole { data: Some(framed), ok_follows: true }
     }
 
     /// Counts what is not small until it is sent, which takes as long as the client likes.
     pub(crate) fn count(&mut self, shared: &Shared) -> Result<(), Refusal> {
-        let bytes = self.len();
-        if let Self::Whole { share, .. } = self
-            && bytes >= UNCOUNTED_BYTES_MAX
+        if let Self::Whole { data: Some(data), .. } = self
+            && data.len() >= UNCOUNTED_BYTES_MAX
         {
-            let mut counted = shared.leaving.share();
-            counted.resize(bytes).map_err(|_| {
+            let mut share = shared.leaving.share();
+            share.resize(data.len()).map_err(|_| {
                 shared.meters.limits.leaving_bytes.increment(1);
                 Refusal::too_many()
             })?;
-            *share = Some(counted);
+            *data = Bytes::from_owner(Held { bytes: std::mem::take(data), _share: share });
         }
         Ok(())
     }
@@ -101,6 +98,20 @@ impl Body {
     }
 }
 
+/// Bytes that count for as long as anybody has them. The connection takes an answer long before the client does, and holds
+/// it without this crate's help.
+struct Held {
+    bytes: Bytes,
+    /// Given back when the last piece is dropped.
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = std::convert::Infallible;
@@ -110,12 +121,17 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let (data, ok_follows) = match &mut *self {
-            Self::Whole { data, ok_follows, .. } => (data, ok_follows),
+            Self::Whole { data, ok_follows } => (data, ok_follows),
             Self::Streamed(streamed) => return streamed.poll_frame(cx).map(|frame| frame.map(Ok)),
             Self::Waiting(waiting) => return waiting.poll_frame(cx).map(|frame| frame.map(Ok)),
         };
-        if let Some(data) = data.take() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
+        if let Some(rest) = data {
+            // The connection takes a piece as soon as it has room for a byte, and may copy it.
+            let piece = rest.split_to(rest.len().min(PIECE_BYTES_MAX));
+            if rest.is_empty() {
+                *data = None;
+            }
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if std::mem::take(ok_follows) {
             let mut trailers = HeaderMap::with_capacity(1);
@@ -141,6 +157,9 @@ impl HttpBody for Body {
         }
     }
 }
+
+/// An answer goes to the connection in pieces of at most so many bytes.
+const PIECE_BYTES_MAX: usize = 256 * 1024;
 
 /// Answers below this many bytes are not counted.
 const UNCOUNTED_BYTES_MAX: usize = 64 * 1024;

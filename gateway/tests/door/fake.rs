@@ -148,7 +148,12 @@ impl Member for Fake {
         if query.range.start == "missing" {
             return Ok(reply(RangeReply::default()));
         }
-        Ok(reply(RangeReply { kvs: vec![pair(&query.range.start)], more: query.limit > 0, count: 12 }))
+        let mut found = pair(&query.range.start);
+        if query.range.start == "large" {
+            // More than the kernel takes from a server whose client does not read.
+            found.value = vec![b'x'; 16 << 20].into();
+        }
+        Ok(reply(RangeReply { kvs: vec![found], more: query.limit > 0, count: 12 }))
     }
 
     async fn put(&self, put: Put) -> Result<Reply<PutReply>, Fault> {

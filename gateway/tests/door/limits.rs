@@ -232,3 +232,28 @@ async fn at_shutdown_requests_that_do_not_end_are_cut() {
     door.close().await;
     closed(&mut stuck).await;
 }
+
+#[tokio::test]
+async fn an_answer_counts_until_the_client_has_it() {
+    let door = Door::open(Limits { leaving_bytes_max: 30 << 20, ..Limits::default() }).await;
+    let request = b"POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 18\r\n\r\n\
+                    {\"key\":\"bGFyZ2U=\"}";
+    let mut slow = door.connect().await;
+    slow.write_all(request).await.expect("the kernel takes it");
+    let mut head = [0; 12];
+    slow.read_exact(&mut head).await.expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let refused = door.exchange(request).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{}", &refused[..refused.len().min(200)]);
+    let mut rest = Vec::new();
+    slow.read_to_end(&mut rest).await.expect("all of it");
+    assert!(rest.len() > 16 << 20, "{} bytes", rest.len());
+    // The last of it is let go right after it was sent.
+    let again = async {
+        while !door.exchange(request).await.starts_with("HTTP/1.1 200 ") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), again).await.expect("there is room again");
+    door.close().await;
+}
