@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 
+use ::tests::Client;
 use anyhow::{Context, ensure};
 
 use crate::{House, stderr, stdout};
@@ -56,7 +57,25 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
     let again = house.run(&["import", "--delete", &file])?;
     ensure!(stdout(&again).starts_with("0 keys were created, 0 updated, 0 deleted; 452 are"), "{again:?}");
 
-    // More than a piece, and the same as in one.
+    pieces_make_the_whole(&house, &client)?;
+
+    // Under another prefix, and as it was at a revision.
+    ensure!(
+        house.run(&["import", "--prefix", "out/", "--dest-prefix", "in/", &file])?.status.success(),
+        "a copy"
+    );
+    ensure!(client.list("in/")?.kvs.len() == 452, "of all of it");
+    ensure!(client.get("in/words")?.as_deref() == Some("two\nlines \"quoted\""), "to the byte");
+    let old = house.run(&["export", "--prefix", "out/", "--rev", &(revision - 1).to_string()])?;
+    ensure!(
+        stdout(&old).lines().count() == 451 + 2 && !stdout(&old).contains("out/last"),
+        "one key less, and two lines"
+    );
+    house.done()
+}
+
+/// `get --stream` of more than a piece is the same as in one.
+fn pieces_make_the_whole(house: &House, client: &Client) -> anyhow::Result<()> {
     for number in 0..700 {
         client.put(&format!("out/more/{number}"), "x")?;
     }
@@ -78,20 +97,7 @@ fn what_is_exported_comes_back() -> anyhow::Result<()> {
     ])?;
     ensure!(stdout(&some).lines().count() == 1100, "as many as are wanted");
     ensure!(house.run(&["del", "out/more/", "--prefix"])?.status.success(), "they go again");
-
-    // Under another prefix, and as it was at a revision.
-    ensure!(
-        house.run(&["import", "--prefix", "out/", "--dest-prefix", "in/", &file])?.status.success(),
-        "a copy"
-    );
-    ensure!(client.list("in/")?.kvs.len() == 452, "of all of it");
-    ensure!(client.get("in/words")?.as_deref() == Some("two\nlines \"quoted\""), "to the byte");
-    let old = house.run(&["export", "--prefix", "out/", "--rev", &(revision - 1).to_string()])?;
-    ensure!(
-        stdout(&old).lines().count() == 451 + 2 && !stdout(&old).contains("out/last"),
-        "one key less, and two lines"
-    );
-    house.done()
+    Ok(())
 }
 
 #[test]
