@@ -349,7 +349,7 @@ fn a_member_that_was_away_sees_the_same_after_a_snapshot() -> anyhow::Result<()>
     stage.cluster.restart(other)?;
     let same = until(LONG, || read(other).ok().filter(|seen| *seen == expected));
     same.with_context(|| format!("it shows {:?} and not {expected:?}", read(other)))?;
-    ensure!(stage.cluster.member(other).log().contains("installed a snapshot"), "it got no snapshot");
+    stage.cluster.member(other).wait_logged(&["installed a snapshot"])?;
     // The past is in the snapshot too, and the member goes on with both sides.
     let told = V2::new(&[stage.addresses[other]], LONG).insist(
         "GET",

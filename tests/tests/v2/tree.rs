@@ -125,7 +125,7 @@ fn it_stays_the_same_on_all_members_whatever_happens_to_them() -> anyhow::Result
     shows(addresses[one], &expected, "writing")?;
     cluster.restart(other)?;
     shows(addresses[other], &expected, "a snapshot")?;
-    ensure!(cluster.member(other).log().contains("installed a snapshot"), "it got no snapshot");
+    cluster.member(other).wait_logged(&["installed a snapshot"])?;
 
     cluster.member_mut(one).kill()?;
     cluster.restart(one)?;

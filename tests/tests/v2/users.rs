@@ -86,7 +86,7 @@ fn users_are_judged_alike_by_all_members_whatever_happens_to_them() -> anyhow::R
     }
     cluster.restart(other)?;
     check(&cluster, "after a snapshot")?;
-    ensure!(cluster.member(other).log().contains("installed a snapshot"), "it got no snapshot");
+    cluster.member(other).wait_logged(&["installed a snapshot"])?;
     cluster.member_mut(leader).kill()?;
     cluster.restart(leader)?;
     check(&cluster, "after the end of the leader")?;
